@@ -1,0 +1,1 @@
+"""Lightning callbacks: what observes or stores between steps; one a file."""

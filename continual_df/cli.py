@@ -1,0 +1,48 @@
+"""The command line: finds the command, imports only that one, and turns errors into sentences."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from continual_df import __version__
+from continual_df.errors import ContinualDFError
+
+COMMANDS = {
+    "run": "train a method on a stream, evaluate it after every task",
+    "plot": "draw the figures of one or more runs from their logged files",
+    "evaluate": "recompute results.json of a run from its predictions",
+    "data": "check a data set for leaks, or build its frame table",
+    "forge": "make a data set of procedural forgeries from real face photos",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``continual-df`` with ``argv`` (default: the process's) and return its exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv
+    if debug:
+        argv.remove("--debug")
+    parser = argparse.ArgumentParser(
+        prog="continual-df",
+        description="Train face-forgery detectors on streams of forgery methods.",
+        epilog="commands:\n" + "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("command", choices=COMMANDS, metavar="command", help="one of those below; each has its --help")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error (with any command)")
+    arguments = parser.parse_args(argv[:1])
+    try:
+        command = importlib.import_module(f"continual_df.commands.{arguments.command}")
+        return int(command.main(argv[1:]))
+    except ContinualDFError as error:
+        if debug:
+            raise
+        print(f"continual-df {arguments.command}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

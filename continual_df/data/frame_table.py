@@ -1,0 +1,177 @@
+"""The frame table: one row per image, checked once, at the door."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+
+from continual_df.errors import DatasetNotFoundError, FrameTableError
+from continual_df.task import FAKE, REAL, REAL_METHOD
+
+REQUIRED = ("path", "label", "method", "source", "group")
+OPTIONAL = ("video", "identity", "split", "mask", "hash")
+SPLITS = ("train", "val", "test")
+
+
+class Skipped(NamedTuple):
+    """One entry that a reader left out, and why."""
+
+    entry: str
+    reason: str
+
+
+@dataclass
+class FrameTable:
+    """Frames of one or more data sets and what was left out of them.
+
+    Attributes:
+        frame: One row per image; the index is 0..N-1 and is the key ``sample``. Text columns hold ``str``, never NaN;
+            a missing optional value is the empty string.
+        root: Folder to which ``path`` and ``mask`` are relative.
+        skipped: Entries that were left out while reading.
+    """
+
+    frame: pd.DataFrame
+    root: Path
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def skipped_by_reason(self) -> dict[str, int]:
+        """Return how many entries were left out, by reason."""
+        return dict(Counter(item.reason for item in self.skipped))
+
+
+def check_frame(frame: pd.DataFrame, file: Path | str) -> pd.DataFrame:
+    """Return ``frame`` with clean dtypes, or refuse it.
+
+    Required columns are `REQUIRED`; `OPTIONAL` ones and any others are kept. ``label`` is 0 or 1, and 0 exactly where
+    ``method`` is ``real``, except for controls (``null_*``), which are real images under a name of their own.
+
+    Args:
+        frame: Candidate rows.
+        file: Where they came from, for messages.
+
+    Raises:
+        FrameTableError: With file, row, column and the fix.
+    """
+    for column in REQUIRED:
+        if column not in frame.columns:
+            raise FrameTableError(
+                f"the column is missing (found: {', '.join(map(str, frame.columns)) or 'none'})",
+                file=file,
+                column=column,
+                fix=f"A frame table needs {', '.join(REQUIRED)}",
+            )
+    frame = frame.reset_index(drop=True).copy()
+    for column in [c for c in (*REQUIRED, *OPTIONAL) if c in frame.columns and c != "label"]:
+        frame[column] = frame[column].astype(object).where(frame[column].notna(), "").astype(str)
+
+    def refuse(wrong: np.ndarray, column: str, problem: str, fix: str) -> None:
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            value = frame.loc[row, column]
+            more = f" (and {int(wrong.sum()) - 1} more rows)" if wrong.sum() > 1 else ""
+            raise FrameTableError(f"{problem}, found {value!r}{more}", file=file, row=row, column=column, fix=fix)
+
+    label = pd.to_numeric(frame["label"], errors="coerce")
+    refuse(~label.isin([REAL, FAKE]).to_numpy(), "label", "a label is 0 (real) or 1 (fake)", "Correct the row")
+    frame["label"] = label.astype("int64")
+    for column in ("path", "method", "source", "group"):
+        refuse((frame[column] == "").to_numpy(), column, "the value must not be empty", "Fill it in")
+    method, fake = frame["method"], frame["label"] == FAKE
+    refuse((fake & (method == REAL_METHOD)).to_numpy(), "method", "a fake needs its method's name", "Name the method")
+    refuse(
+        (~fake & (method != REAL_METHOD) & ~method.str.startswith("null_")).to_numpy(),
+        "method",
+        "label 0 goes with method 'real' or a control 'null_*'",
+        "Set method to 'real' or label to 1",
+    )
+    if "split" in frame.columns:
+        refuse(
+            ~frame["split"].isin(("", *SPLITS)).to_numpy(), "split", f"a split is one of {SPLITS}", "Correct the row"
+        )
+    duplicate = frame.duplicated(["path"]).to_numpy()
+    refuse(duplicate, "path", "each image stands in one row only", "Remove the second row; tasks share images by name")
+    return frame
+
+
+def empty_frame() -> pd.DataFrame:
+    """Return a frame table without rows."""
+    return pd.DataFrame({column: pd.Series(dtype="int64" if column == "label" else object) for column in REQUIRED})
+
+
+def concat_tables(tables: list[FrameTable]) -> FrameTable:
+    """Return one table over the common parent folder of all roots; rows keep their order.
+
+    Raises:
+        FrameTableError: If two tables hold the same file.
+    """
+    if len(tables) == 1:
+        return tables[0]
+    root = Path(os.path.commonpath([table.root.absolute() for table in tables]))
+    frames = []
+    for table in tables:
+        prefix = table.root.absolute().relative_to(root)
+        frame = table.frame.copy()
+        for column in [c for c in ("path", "mask") if c in frame.columns]:
+            frame[column] = [str(prefix / value) if value else "" for value in frame[column].fillna("")]
+        frames.append(frame)
+    frame = check_frame(pd.concat(frames, ignore_index=True), root)
+    return FrameTable(frame, root, [item for table in tables for item in table.skipped])
+
+
+def write_table(table: FrameTable, path: Path) -> None:
+    """Write ``table`` as Parquet, root and skipped entries in the schema's metadata, under a temporary name first."""
+    arrow = pyarrow.Table.from_pandas(table.frame, preserve_index=False)
+    root = os.path.relpath(table.root.absolute(), path.parent.absolute())
+    absolute = str(table.root.absolute())
+    metadata = {**(arrow.schema.metadata or {}), b"root": absolute.encode(), b"relative_root": root.encode()}
+    partial = path.with_name(f".{path.name}.partial")
+    pyarrow.parquet.write_table(arrow.replace_schema_metadata(metadata), partial)
+    partial.replace(path)
+
+
+def read_table(path: Path, root: Path | None = None) -> FrameTable:
+    """Read a frame table from CSV or Parquet.
+
+    Args:
+        path: The file, ``.csv`` or ``.parquet``.
+        root: Folder of the images; by default the one stored in a Parquet file (absolute, or relative to the file if
+            both were moved), else the file's own folder.
+
+    Raises:
+        DatasetNotFoundError: If the file does not exist.
+        FrameTableError: If it is no frame table.
+    """
+    if not path.is_file():
+        raise DatasetNotFoundError(
+            "The frame table", path, "Check the path, or make one with 'continual-df data build'."
+        )
+    stored = path.parent
+    if path.suffix == ".parquet":
+        try:
+            arrow = pyarrow.parquet.read_table(path)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise FrameTableError(f"not a Parquet file ({error})", file=path, fix="Build the table again") from None
+        metadata = arrow.schema.metadata or {}
+        if b"root" in metadata:
+            absolute = Path(metadata[b"root"].decode())
+            stored = absolute if absolute.is_dir() else path.parent / metadata[b"relative_root"].decode()
+        frame = arrow.to_pandas()
+    elif path.suffix == ".csv":
+        try:
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise FrameTableError(f"not a CSV file ({error})", file=path, fix="Save it as UTF-8 CSV") from None
+    else:
+        raise FrameTableError(f"the ending '{path.suffix}' is not known", file=path, fix="Use .csv or .parquet")
+    return FrameTable(check_frame(frame, path), root or stored)

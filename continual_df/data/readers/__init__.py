@@ -1,0 +1,1 @@
+"""Readers: one data set layout a file, each gives a frame table."""

@@ -1,0 +1,1 @@
+"""How a detector keeps learning: one method a file."""

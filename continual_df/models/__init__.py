@@ -1,0 +1,1 @@
+"""What an image looks like: detectors and their inputs."""

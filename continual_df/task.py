@@ -1,0 +1,104 @@
+"""Tasks, batches and the label constants on which all parts agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple, TypedDict
+
+import torch
+from torch import Tensor
+
+REAL = 0
+"""Label of real images, and the class id of the method ``real``."""
+
+FAKE = 1
+"""Label of forged images, whatever method made them."""
+
+UNKNOWN = -1
+"""Class id (and label) of images that carry no label."""
+
+REAL_METHOD = "real"
+"""Name of real images in the ``method`` column."""
+
+
+class Role(IntEnum):
+    """Why a row is in a batch."""
+
+    CURRENT = 0
+    REPLAY = 1
+    UNLABELLED = 2
+
+
+@dataclass(frozen=True)
+class Task:
+    """One step of the stream: the forgery methods that become available together.
+
+    Attributes:
+        index: Position in the stream, from 0: the column of every matrix.
+        name: Name shown in tables and figures.
+        methods: Canonical names of the methods that are labelled in this task, without ``real``.
+        unlabelled: Methods that are present without a label.
+        class_ids: Class id of every method seen up to this task, ``real`` included; ids never change later.
+        real_domain: Domain of this task's reals: 0 where the stream shares one real domain, else ``index``.
+    """
+
+    index: int
+    name: str
+    methods: tuple[str, ...]
+    unlabelled: tuple[str, ...] = ()
+    class_ids: dict[str, int] = field(default_factory=dict)
+    real_domain: int = 0
+
+    @property
+    def number(self) -> int:
+        """Position from 1: the row of every matrix that was measured after this task."""
+        return self.index + 1
+
+
+class Batch(TypedDict):
+    """What a method receives; all tensors share their first dimension B.
+
+    Attributes:
+        image: (B, C, H, W) float32 in [0, 1].
+        label: (B,) long, 0 real, 1 fake, -1 unlabelled.
+        method: (B,) long, global class id, -1 unlabelled.
+        task: (B,) long, index of the task under whose membership the row was drawn.
+        role: (B,) long, a `Role`.
+        sample: (B,) long, row of the frame table.
+    """
+
+    image: Tensor
+    label: Tensor
+    method: Tensor
+    task: Tensor
+    role: Tensor
+    sample: Tensor
+
+
+class Rows(NamedTuple):
+    """Rows of the frame table under their task membership; all (N,) long."""
+
+    sample: Tensor
+    label: Tensor
+    method: Tensor
+    task: Tensor
+
+    @property
+    def num(self) -> int:
+        """Number of rows."""
+        return int(self.sample.shape[0])
+
+    def pick(self, index: Tensor) -> Rows:
+        """Return the rows at ``index`` (positions or a boolean mask)."""
+        return Rows(*(column[index] for column in self))
+
+    @classmethod
+    def empty(cls) -> Rows:
+        """Return no rows."""
+        return cls(*(torch.empty(0, dtype=torch.long) for _ in cls._fields))
+
+    @classmethod
+    def concat(cls, parts: list[Rows]) -> Rows:
+        """Return all rows of ``parts`` in order."""
+        return cls(*(torch.cat(columns) for columns in zip(*parts, strict=True))) if parts else cls.empty()
