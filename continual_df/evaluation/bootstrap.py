@@ -1,0 +1,196 @@
+"""Percentile bootstrap over groups: a real and the fakes made from it are drawn, or left out, together.
+
+Images of one group are not independent, so resampling single images makes intervals too narrow, and breaks the pairs
+that make a control comparable with its twin. A draw gives each group a weight (how often it was drawn), each image
+its group's weight, and the statistic is computed for many draws at once.
+
+[1] Efron and Tibshirani, An introduction to the bootstrap, 1993, chapters 8 and 13
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from continual_df.evaluation.metrics import Labels, Scores, check_pair
+
+Weights = NDArray[np.float64]
+Statistic = Callable[[Labels, Scores, Weights], NDArray[np.float64]]
+"""(label_N, score_N, weight_BN) -> (B,); NaN where a draw cannot answer."""
+
+CELLS_AT_ONCE = 4_000_000
+"""Weights held in memory at a time (32 MB)."""
+
+
+class Part(NamedTuple):
+    """One test set: labels, scores and the group of every image, all (N,)."""
+
+    label: ArrayLike
+    score: ArrayLike
+    group: ArrayLike
+
+
+class Interval(NamedTuple):
+    """A statistic with its percentile interval; ``low`` and ``high`` are NaN for fewer than two groups."""
+
+    value: float
+    low: float
+    high: float
+    num_groups: int
+
+
+def weighted_auc(label: Labels, score: Scores, weight: Weights) -> NDArray[np.float64]:
+    """Return (B,) areas under the ROC curve with image weights ``weight`` (B, N); ties count one half.
+
+    Equals the AUC of a set in which each image is repeated as often as its weight says. NaN where all reals or all
+    fakes have weight 0.
+    """
+    order = np.argsort(score, kind="stable")
+    ordered, fake = score[order], label[order] == 1
+    weight_BN = weight[:, order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # one column per distinct score
+    fake_BU = np.add.reduceat(np.where(fake, weight_BN, 0.0), starts, axis=1)
+    real_BU = np.add.reduceat(np.where(fake, 0.0, weight_BN), starts, axis=1)
+    below_BU = np.cumsum(real_BU, axis=1) - real_BU / 2
+    pairs = fake_BU.sum(axis=1) * real_BU.sum(axis=1)
+    area = np.einsum("bu,bu->b", fake_BU, below_BU)
+    value: NDArray[np.float64] = np.divide(area, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    return value
+
+
+def bootstrap_interval(
+    label: ArrayLike,
+    score: ArrayLike,
+    group: ArrayLike,
+    statistic: Statistic = weighted_auc,
+    *,
+    num: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Return ``statistic`` on one test set with its percentile interval.
+
+    Args:
+        label: (N,) 0 or 1.
+        score: (N,) finite.
+        group: (N,) names or numbers; what is drawn together.
+        statistic: Weighted statistic, such as `weighted_auc`.
+        num: Number of draws, >= 1.
+        seed: Seed of the draws; the same seed gives the same interval.
+        level: Coverage, in (0, 1).
+
+    Raises:
+        ValueError: If an argument is out of range or lengths differ.
+    """
+    return bootstrap_mean([Part(label, score, group)], statistic, num=num, seed=seed, level=level)
+
+
+def bootstrap_mean(
+    parts: Sequence[Part],
+    statistic: Statistic = weighted_auc,
+    *,
+    num: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Return the mean of ``statistic`` over test sets with its interval; a group in several sets is drawn once.
+
+    Sets whose statistic is NaN on all images (one class) are left out; draws in which it is NaN for one of the others
+    are not used.
+
+    Raises:
+        ValueError: If an argument is out of range or lengths differ.
+    """
+    checked = [(*check_pair(part.label, part.score), _check_group(part.group, part.label)) for part in parts]
+    full = [_full(statistic, label, score) for label, score, _ in checked]
+    kept = [part for part, value in zip(checked, full, strict=True) if not np.isnan(value)]
+    if not kept:
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+
+    def mean(weight_BG: Weights, codes: list[NDArray[np.int64]]) -> NDArray[np.float64]:
+        values = [
+            statistic(label, score, weight_BG[:, code]) for (label, score, _), code in zip(kept, codes, strict=True)
+        ]
+        average: NDArray[np.float64] = np.stack(values).mean(axis=0)
+        return average
+
+    return _percentile([group for _, _, group in kept], mean, num, seed, level)
+
+
+def bootstrap_difference(
+    label: ArrayLike,
+    score_a: ArrayLike,
+    score_b: ArrayLike,
+    group: ArrayLike,
+    statistic: Statistic = weighted_auc,
+    *,
+    num: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Return ``statistic(a) - statistic(b)`` for two detectors on the same images, with its paired interval.
+
+    Both are computed on the same draws, so what makes a draw easy for both cancels.
+
+    Raises:
+        ValueError: If an argument is out of range or lengths differ.
+    """
+    label_N, first_N = check_pair(label, score_a)
+    _, second_N = check_pair(label, score_b)
+
+    def difference(weight_BG: Weights, codes: list[NDArray[np.int64]]) -> NDArray[np.float64]:
+        weight_BN = weight_BG[:, codes[0]]
+        return statistic(label_N, first_N, weight_BN) - statistic(label_N, second_N, weight_BN)
+
+    return _percentile([_check_group(group, label_N)], difference, num, seed, level)
+
+
+def _check_group(group: ArrayLike, label: ArrayLike) -> NDArray[np.generic]:
+    """Return ``group`` as an array of names, or refuse another length than that of ``label``."""
+    group_N = np.asarray(group, dtype=object)
+    if group_N.shape != np.shape(label):
+        raise ValueError(f"group must have one entry per image, {np.shape(label)}, got {group_N.shape}")
+    return group_N
+
+
+def _full(statistic: Statistic, label: Labels, score: Scores) -> float:
+    """Return the statistic with all weights 1, NaN for an empty set."""
+    return float(statistic(label, score, np.ones((1, len(label))))[0]) if len(label) else float("nan")
+
+
+def _percentile(
+    groups: list[NDArray[np.generic]],
+    statistic: Callable[[Weights, list[NDArray[np.int64]]], NDArray[np.float64]],
+    num: int,
+    seed: int,
+    level: float,
+) -> Interval:
+    """Draw groups ``num`` times, in chunks that fit in memory, and return the percentiles of the statistic."""
+    if num < 1:
+        raise ValueError(f"num must be >= 1, got {num}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must be in (0, 1), got {level}")
+    code_N, names = pd.factorize(np.concatenate(groups))
+    codes = np.split(code_N, np.cumsum([len(group) for group in groups])[:-1])
+    num_groups = len(names)
+    value = float(statistic(np.ones((1, num_groups)), codes)[0]) if num_groups else float("nan")
+    if num_groups < 2 or np.isnan(value):
+        return Interval(value, float("nan"), float("nan"), num_groups)
+    generator = np.random.default_rng(seed)
+    chunk = max(1, CELLS_AT_ONCE // max(num_groups, *(len(code) for code in codes)))
+    values = []
+    for start in range(0, num, chunk):
+        size = min(chunk, num - start)
+        drawn = generator.integers(num_groups, size=(size, num_groups)) + num_groups * np.arange(size)[:, None]
+        weight_BG = np.bincount(drawn.ravel(), minlength=size * num_groups).reshape(size, num_groups)
+        values.append(statistic(weight_BG.astype(np.float64), codes))
+    usable = np.concatenate(values)
+    usable = usable[~np.isnan(usable)]
+    if not len(usable):
+        return Interval(value, float("nan"), float("nan"), num_groups)
+    low, high = np.quantile(usable, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), num_groups)

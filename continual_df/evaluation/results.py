@@ -1,0 +1,242 @@
+"""From the predictions of a run to its results: matrices, summaries, intervals.
+
+``results.json`` is a pure function of the run's files; recomputing it gives the same bytes. NaN becomes null.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from continual_df.evaluation import matrix as summaries
+from continual_df.evaluation import metrics
+from continual_df.evaluation.bootstrap import Interval, Part, bootstrap_interval, bootstrap_mean
+from continual_df.evaluation.image_sets import ImageSet, is_control, method_sets, task_sets, validation_set
+from continual_df.evaluation.run_files import RunFiles, read_run
+
+FRAME_METRICS = ("auc", "ap", "eer", "acc", "acc_val", "racc", "facc")
+VIDEO_METRICS = ("auc_video", "ap_video", "eer_video", "acc_video")
+METRICS = (*FRAME_METRICS, *VIDEO_METRICS)
+
+LOWER_IS_BETTER = ("eer", "eer_video")
+"""Their forgetting, first_minus_last, bwt and fwt are those of the negated matrix: positive forgetting and negative
+transfer mean "became worse" for every metric. Levels (average, average_incremental, plasticity) keep their sign."""
+
+NUM_DRAWS = 1000
+LEVEL = 0.95
+SEED = 0
+
+
+class Scores(NamedTuple):
+    """What a row of the matrices is computed from: all (N,) over the frame table, NaN where not predicted."""
+
+    logit: NDArray[np.float64]
+    fake: NDArray[np.float64]
+    threshold: float
+    video: NDArray[np.int64]
+    group: NDArray[np.object_]
+
+
+def evaluate_run(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
+    """Return the results of a run, finished or not, from its files alone.
+
+    AUC, AP and EER rank by the logit, since probabilities saturate; ``acc``, ``racc`` and ``facc`` cut P(fake) at 0.5,
+    ``acc_val`` at the threshold with the best balanced accuracy on the validation images of the tasks so far; the
+    ``*_video`` metrics take the mean of P(fake) over a video. Images without a prediction are left out and counted in
+    ``notes``; a cell without any is null.
+
+    Args:
+        run: The run folder.
+        num_draws: Bootstrap draws for the intervals of the last row.
+
+    Returns:
+        ``schema``, ``stream`` (its name), ``measured`` (rows with predictions), ``tasks``, ``matrices`` ((T + 1, T)
+        lists by metric), ``summary`` (by metric, see `matrix`), ``methods`` (by metric and method one value per row),
+        ``controls``, ``intervals``, ``thresholds`` (per row) and ``notes``.
+
+    Raises:
+        RunFolderError: If the folder is no run, or its files are broken or contradict each other.
+    """
+    files = read_run(run)
+    tasks, methods = task_sets(files), method_sets(files)
+    notes = _notes_on_sets(files, tasks, methods)
+    rows = range(len(tasks) + 1)
+    cells = {metric: np.full((len(rows), len(tasks)), np.nan) for metric in METRICS}
+    lines = {metric: {name: np.full(len(rows), np.nan) for name in methods} for metric in METRICS}
+    thresholds = np.full(len(rows), np.nan)
+    video, group = metrics.video_codes(files.frame), files.frame["group"].to_numpy(dtype=object)
+    scores, incomplete = None, set[int]()
+    for row in files.predictions:
+        logit = files.logits(row)
+        fake = expit(logit)
+        thresholds[row] = _threshold(files, row, fake, notes)
+        scores = Scores(logit, fake, thresholds[row], video, group)
+        for column, test in enumerate(tasks):
+            if column not in incomplete and _count_missing(test, row, logit, notes):
+                incomplete.add(column)
+            for metric, value in _measure(test, scores).items():
+                cells[metric][row, column] = value
+        for name, test in methods.items():
+            for metric, value in _measure(test, scores).items():
+                lines[metric][name][row] = value
+    last = max(files.predictions)
+    assert scores is not None  # read_run refuses a run without predictions
+    intervals, controls = _intervals(tasks, methods, scores, last, num_draws)
+    for name in controls:
+        controls[name]["auc"] = lines["auc"][name]
+    result = {
+        "schema": 1,
+        "stream": files.stream.get("name", ""),
+        "measured": list(files.predictions),
+        "tasks": [_describe(entry, test) for entry, test in zip(files.tasks, tasks, strict=True)],
+        "matrices": cells,
+        "summary": {metric: summarise(metric, cells[metric]) for metric in METRICS},
+        "methods": lines,
+        "controls": controls,
+        "intervals": {"auc": intervals},
+        "thresholds": thresholds,
+        "notes": notes,
+    }
+    plain: dict[str, Any] = _plain(result)
+    return plain
+
+
+def write_results(run: Path) -> dict[str, Any]:
+    """Evaluate ``run``, write ``results.json`` under a temporary name, rename it, and return what was written.
+
+    Raises:
+        RunFolderError: See `evaluate_run`.
+    """
+    result = evaluate_run(run)
+    partial = run / ".results.json.partial"
+    partial.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(run / "results.json")
+    return result
+
+
+def summarise(metric: str, matrix: NDArray[np.float64]) -> dict[str, float]:
+    """Return the summaries of one matrix; for errors, see `LOWER_IS_BETTER`."""
+    signed = -matrix if metric in LOWER_IS_BETTER else matrix
+    return {
+        "average": summaries.average_accuracy(matrix),
+        "forgetting": summaries.forgetting(signed),
+        "first_minus_last": summaries.first_minus_last(signed),
+        "bwt": summaries.backward_transfer(signed),
+        "fwt": summaries.forward_transfer(signed),
+        "average_incremental": summaries.average_incremental(matrix),
+        "plasticity": summaries.plasticity(matrix),
+    }
+
+
+def _measure(test: ImageSet, scores: Scores) -> dict[str, float]:
+    """Return every metric on the images of ``test`` that have a prediction."""
+    kept = ~np.isnan(scores.logit[test.sample])
+    sample, label = test.sample[kept], test.label[kept]
+    logit, fake = scores.logit[sample], scores.fake[sample]
+    label_V, fake_V = metrics.mean_by(scores.video[sample], label, fake)
+    known = not np.isnan(scores.threshold)
+    return {
+        "auc": metrics.auc(label, logit),
+        "ap": metrics.average_precision(label, logit),
+        "eer": metrics.equal_error_rate(label, logit),
+        "acc": metrics.accuracy(label, fake),
+        "acc_val": metrics.accuracy(label, fake, scores.threshold) if known else float("nan"),
+        "racc": metrics.real_accuracy(label, fake),
+        "facc": metrics.fake_accuracy(label, fake),
+        "auc_video": metrics.auc(label_V, fake_V),
+        "ap_video": metrics.average_precision(label_V, fake_V),
+        "eer_video": metrics.equal_error_rate(label_V, fake_V),
+        "acc_video": metrics.accuracy(label_V, fake_V),
+    }
+
+
+def _threshold(files: RunFiles, row: int, fake: NDArray[np.float64], notes: list[str]) -> float:
+    """Return the threshold on P(fake) from the validation images of the first ``row`` tasks; NaN without both classes."""
+    chosen = validation_set(files, row)
+    kept = ~np.isnan(fake[chosen.sample])
+    threshold = metrics.best_threshold(chosen.label[kept], fake[chosen.sample[kept]])
+    if row > 0 and np.isnan(threshold):
+        notes.append(f"after task {row}: no threshold, since the validation predictions lack reals or fakes")
+    return threshold
+
+
+def _intervals(
+    tasks: list[ImageSet], methods: dict[str, ImageSet], scores: Scores, row: int, num_draws: int
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the AUC intervals of one row by task and method and of the average, and those of the controls."""
+
+    def part(test: ImageSet) -> Part:
+        sample, label = test.sample, test.label
+        kept = ~np.isnan(scores.logit[sample])
+        return Part(label[kept], scores.logit[sample[kept]], scores.group[sample[kept]])
+
+    def interval(test: ImageSet) -> dict[str, Any]:
+        return _entry(bootstrap_interval(*part(test), num=num_draws, seed=SEED, level=LEVEL))
+
+    average = bootstrap_mean([part(test) for test in tasks[:row]], num=num_draws, seed=SEED, level=LEVEL)
+    intervals = {
+        "row": row,
+        "level": LEVEL,
+        "num": num_draws,
+        "average": _entry(average),
+        "tasks": [interval(test) for test in tasks],
+        "methods": {name: interval(test) for name, test in methods.items() if not is_control(name)},
+    }
+    controls = {name: {"interval": interval(test)} for name, test in methods.items() if is_control(name)}
+    return intervals, controls
+
+
+def _entry(interval: Interval) -> dict[str, Any]:
+    return interval._asdict()
+
+
+def _describe(entry: dict[str, Any], test: ImageSet) -> dict[str, Any]:
+    """Return what tables and figures need to know of a task."""
+    counts = {"num_real": int((test.label == 0).sum()), "num_fake": int((test.label == 1).sum())}
+    return {"index": entry["index"], "name": entry["name"], "methods": entry["methods"], **counts}
+
+
+def _notes_on_sets(files: RunFiles, tasks: list[ImageSet], methods: dict[str, ImageSet]) -> list[str]:
+    """Return one sentence on everything that makes cells null in every row."""
+    notes = []
+    for test in tasks:
+        if not metrics.has_both(test.label):
+            lacking = "reals" if (test.label == 1).any() else "fakes" if (test.label == 0).any() else "images"
+            notes.append(f"task '{test.name}': its test set has no {lacking}, so AUC, AP and EER are null")
+    members = {name for entry in files.tasks for name in entry["methods"]}
+    for name, test in methods.items():
+        if name not in members and not metrics.has_both(test.label):
+            notes.append(f"method '{name}': no real of its source or groups is in a test set, so its AUC is null")
+    if "video" not in files.frame.columns or (files.frame["video"].fillna("") == "").all():
+        notes.append("the frame table names no videos, so video metrics are those of single images")
+    if max(files.predictions) < len(tasks):
+        notes.append(f"{max(files.predictions)} of {len(tasks)} tasks are trained; 'last' is the last row measured")
+    return notes
+
+
+def _count_missing(test: ImageSet, row: int, logit: NDArray[np.float64], notes: list[str]) -> bool:
+    """Add a note, and return True, if some images of a task's test set have no prediction."""
+    missing = int(np.isnan(logit[test.sample]).sum())
+    if not missing or (row == 0 and missing == len(test.sample)):  # before training a method need not predict
+        return False
+    where = f"after task {row}" if row else "before training"
+    notes.append(f"task '{test.name}': {missing} of {len(test.sample)} test images have no prediction {where}")
+    return True
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any nesting of what JSON can hold
+    """Return ``value`` as JSON types, NaN as None."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, float | np.floating):
+        return None if np.isnan(value) else float(value)
+    return value
