@@ -45,8 +45,8 @@ def method_sets(files: RunFiles) -> dict[str, ImageSet]:
     """Return for every method its test images against the reals that they compare with.
 
     For a method of a task these are the reals of its task (or tasks). A held-out method or a control belongs to no
-    task's fakes: it stands against the test reals of its own ``source``; where there are none, against those that
-    share its ``group``s.
+    task's fakes: it stands against the test reals of its own groups, its untouched twins among them. Where some of
+    its groups have no real, it stands against those of its ``source``, so that no image is left without a comparison.
     """
     method = files.frame["method"].to_numpy(dtype=object).astype(str)
     tests = files.membership[files.membership["split"] == "test"]
@@ -82,13 +82,14 @@ def _members(files: RunFiles, split: str, task: int) -> NDArray[np.int64]:
 
 
 def _related(files: RunFiles, own: NDArray[np.int64], real: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the reals of the same source as ``own``, else those of the same groups."""
-    for column in ("source", "group"):
-        value = files.frame[column]
-        same: NDArray[np.int64] = real[value.iloc[real].isin(value.iloc[own].unique()).to_numpy(dtype=bool)]
-        if len(same):
-            return same
-    return real[:0]
+    """Return the reals of the groups of ``own`` if each group has one, else those of its source, else what there is."""
+    group, source = files.frame["group"], files.frame["source"]
+    wanted = group.iloc[own].unique()
+    paired: NDArray[np.int64] = real[group.iloc[real].isin(wanted).to_numpy(dtype=bool)]
+    if len(paired) and group.iloc[paired].nunique() == len(wanted):
+        return paired
+    same: NDArray[np.int64] = real[source.iloc[real].isin(source.iloc[own].unique()).to_numpy(dtype=bool)]
+    return same if len(same) else paired
 
 
 def _make(files: RunFiles, name: str, sample: NDArray[np.int64], positive: str | None) -> ImageSet:
