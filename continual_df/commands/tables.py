@@ -1,0 +1,80 @@
+"""Tables of results for the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+COLUMNS = {
+    "auc": "AUC",
+    "auc_video": "AUC video",
+    "ap": "AP",
+    "eer": "EER",
+    "acc": "Acc",
+    "acc_val": "Acc val",
+    "racc": "R.Acc",
+    "facc": "F.Acc",
+}
+"""Metric of results.json -> heading. Acc cuts P(fake) at 0.5, Acc val at the threshold chosen on validation."""
+
+
+def results_table(results: dict[str, dict[str, Any]]) -> Table:
+    """Return task x metric after the last task, with average and forgetting, one block per run.
+
+    "learnt" is the AUC just after the task was learnt. Forgetting is maximum minus last, positive where a task became
+    worse (for EER: rose). Intervals in the caption are 95 % bootstrap intervals over groups.
+
+    Args:
+        results: Contents of results.json by the name of the run.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, caption_justify="left")
+    # video columns only where there are videos, so that the table fits in 80 characters
+    shown = [metric for metric in COLUMNS if metric != "auc_video" or any(map(_has_videos, results.values()))]
+    table.add_column("task", no_wrap=True)
+    table.add_column("AUC\nlearnt", justify="right", no_wrap=True, min_width=6)
+    for metric in shown:
+        table.add_column(COLUMNS[metric].replace(" ", "\n"), justify="right", no_wrap=True, min_width=5)
+    captions = []
+    for name, result in results.items():
+        matrices, summary, last = result["matrices"], result["summary"], max(result["measured"])
+        num_tasks = len(result["tasks"])
+        state = "" if last == num_tasks else f" ({last} of {num_tasks} tasks)"
+        table.add_row(f"[bold]{name}{state}[/bold]")
+        for column, task in enumerate(result["tasks"]):
+            learnt = matrices["auc"][column + 1][column]
+            cells = [number(matrices[metric][last][column]) for metric in shown]
+            row = [f"  {column + 1} {task['name']}", number(learnt), *cells]
+            table.add_row(*row, style=None if column < last else "dim")
+        for key, plastic in (("average", number(summary["auc"]["plasticity"])), ("forgetting", "")):
+            cells = [number(summary[metric][key]) for metric in shown]
+            table.add_row(f"  {key}", plastic, *cells, style="bold", end_section=key == "forgetting")
+        captions.append(_caption(name, result))
+    table.caption = "\n".join(captions)
+    return table
+
+
+def number(value: float | None) -> str:
+    """Return a share as forensics papers print it, ``.912``; a dash for what was not measured."""
+    if value is None:
+        return "-"
+    text = f"{value:.3f}"
+    if float(text) == 0:
+        return ".000"
+    return text.replace("0.", ".", 1) if abs(value) < 1 and not text.lstrip("-").startswith("1") else text
+
+
+def _caption(name: str, result: dict[str, Any]) -> str:
+    """Return one line on the intervals of a run and what its numbers leave out."""
+    parts = [f"average AUC {_interval(result['intervals']['auc']['average'])}"]
+    parts += [f"control {control} {_interval(entry['interval'])}" for control, entry in result["controls"].items()]
+    return "\n".join([f"{name}: {', '.join(parts)}", *(f"  note: {note}" for note in result["notes"])])
+
+
+def _interval(interval: dict[str, Any]) -> str:
+    return f"{number(interval['value'])} [{number(interval['low'])}, {number(interval['high'])}]".replace("[", r"\[")
+
+
+def _has_videos(result: dict[str, Any]) -> bool:
+    return not any("names no videos" in note for note in result["notes"])

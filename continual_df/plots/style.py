@@ -1,0 +1,126 @@
+"""How all figures look: colours, lines, direct labels, and files that come out the same every time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
+
+# Okabe and Ito's colour-blind-safe palette (2008, jfly.uni-koeln.de/color), without its yellow: too pale on white
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h")
+DASHES: tuple[object, ...] = ("-", (0, (6, 2)), (0, (4, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (2, 1)))
+GREY = "#666666"
+
+LABELS = {
+    "auc": "AUC",
+    "ap": "AP",
+    "eer": "EER",
+    "acc": "accuracy at 0.5",
+    "acc_val": "accuracy, threshold from validation",
+    "racc": "R.Acc at 0.5",
+    "facc": "F.Acc at 0.5",
+    "auc_video": "AUC, video",
+    "ap_video": "AP, video",
+    "eer_video": "EER, video",
+    "acc_video": "accuracy at 0.5, video",
+}
+CHANCE = {"auc": 0.5, "eer": 0.5, "auc_video": 0.5, "eer_video": 0.5}
+
+SETTINGS: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.edgecolor": GREY,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "lines.linewidth": 1.8,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 200,
+    "svg.hashsalt": "continual_df",  # element ids must not depend on the process
+}
+
+
+def style() -> AbstractContextManager[None]:
+    """Return the context in which figures are made and saved."""
+    return rc_context(SETTINGS)
+
+
+def line_style(index: int) -> dict[str, Any]:
+    """Return colour, dashes and marker of line ``index``; any of the three tells the first lines apart."""
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "linestyle": DASHES[index % len(DASHES)],
+        "marker": MARKERS[index % len(MARKERS)],
+    }
+
+
+def label_ends(
+    axes: Axes, x: float, ends: Sequence[float], names: Sequence[str], colours: Sequence[str], height: float
+) -> None:
+    """Write each line's name right of its end at ``x``, moved apart where they would overlap.
+
+    The names are placed with the least squared movement that keeps them one line apart (isotonic regression).
+
+    Args:
+        axes: Where; its limits must be final.
+        x: Right end of the lines.
+        ends: Height of each line's end; NaN for lines without one, which get no name.
+        names: Text of each line.
+        colours: Colour of each line.
+        height: Height of the axes in inches, to turn points into data units.
+    """
+    low, high = axes.get_ylim()
+    left, right = axes.get_xlim()
+    gap = 9.6 / 72 / height * (high - low)
+    order = [int(i) for i in np.argsort(ends, kind="stable") if not np.isnan(ends[i])]
+    if not order:
+        return
+    wanted = np.array([ends[i] for i in order])
+    steps = gap * np.arange(len(order))
+    placed = isotonic_regression(wanted - steps).x + steps
+    placed -= max(0.0, placed[-1] - high)
+    near, far = right + 0.01 * (right - left), right + 0.06 * (right - left)
+    for i, y in zip(order, placed, strict=True):
+        axes.plot([x, near, far], [ends[i], ends[i], y], color=colours[i], linewidth=0.6, alpha=0.7, clip_on=False)
+        axes.text(far + 0.01 * (right - left), y, names[i], color=colours[i], va="center", fontsize=8, clip_on=False)
+
+
+def limits(values: np.ndarray, chance: float | None) -> tuple[float, float]:
+    """Return y limits that hold all of ``values`` and the chance level, on twentieths within about [0, 1]."""
+    measured = values[~np.isnan(values)]
+    inside = np.r_[measured, [] if chance is None else [chance]]
+    if not len(inside):
+        return 0.0, 1.0
+    low, high = np.floor(inside.min() * 20 - 0.4) / 20, np.ceil(inside.max() * 20 + 0.4) / 20
+    return max(float(low), -0.02), min(float(high), 1.02)
+
+
+def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
+    """Write ``stem``.png and ``stem``.svg into ``folder``, each under a temporary name first, and return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        path = folder / f"{stem}.{ending}"
+        partial = folder / f".{path.name}.partial"
+        with style():
+            figure.savefig(partial, format=ending, metadata=metadata)
+        partial.replace(path)
+        paths.append(path)
+    return paths
