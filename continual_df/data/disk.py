@@ -53,6 +53,20 @@ class DiskIndex:
             self._lower[folder] = {item.casefold(): item for item in sorted(self._files[folder])}
         return self._lower[folder].get(name.casefold())
 
+    def find(self, path: str, strip: str | None = None) -> str | None:
+        """Return the path below the root of the file that an index calls ``path``, or None.
+
+        Args:
+            path: With ``/`` or backslashes, any prefix.
+            strip: Leading part to drop; then nothing else is dropped.
+        """
+        folder, name = split_path(path, strip)
+        place = self.folder(folder, search=strip is None)
+        actual = None if place is None else self.file(place, name)
+        if actual is None:
+            return None
+        return f"{place}/{actual}" if place else actual
+
     def has(self, path: str) -> bool:
         """Return whether the file ``path`` exists, spelled exactly so; absolute paths and ``..`` are looked up."""
         folder, _, name = path.rpartition("/")
@@ -114,3 +128,14 @@ class DiskIndex:
             wanted = canonical(part)
             same = sorted(name for name in folders if canonical(name) == wanted)
         return same[0] if same else None
+
+
+def split_path(path: str, strip: str | None = None) -> tuple[str, str]:
+    """Return folder and file name of an index's ``path`` with ``/``, without ``strip`` and ``./`` in front."""
+    path = path.replace("\\", "/")
+    if strip is not None:
+        path = path.removeprefix(strip.replace("\\", "/"))
+    while path.startswith("./"):
+        path = path[2:]
+    folder, _, name = path.strip("/").rpartition("/")
+    return folder, name

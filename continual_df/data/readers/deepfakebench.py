@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from continual_df.data.class_labels import Meaning, meaning_of, method_in_path
-from continual_df.data.disk import DiskIndex
+from continual_df.data.disk import DiskIndex, split_path
 from continual_df.data.frame_table import FrameTable, Skipped, check_frame
 from continual_df.data.index_json import Video, videos_of
 from continual_df.data.methods import canonical
@@ -180,10 +180,10 @@ class _Reading:
 
     def _frames(self, video: Video) -> tuple[list[str], list[str], list[str]]:
         """Return paths and masks below the root in frame order, and the folders of the first frame."""
-        listed = sorted((_split_path(frame, self.spec.strip) for frame in video.entry["frames"]), key=_frame_order)
+        listed = sorted((split_path(frame, self.spec.strip) for frame in video.entry["frames"]), key=_frame_order)
         self.listed += len(listed)
         masks = {}
-        for folder, name in (_split_path(mask, self.spec.strip) for mask in video.entry.get("masks") or []):
+        for folder, name in (split_path(mask, self.spec.strip) for mask in video.entry.get("masks") or []):
             found = self._locate(folder, name)
             if found is None:
                 self.skipped.append(Skipped(f"{video.key}: {folder}/{name}", "mask file missing (frame kept)"))
@@ -202,16 +202,11 @@ class _Reading:
 
     def _locate(self, folder: str, name: str) -> str | None:
         """Return the file's path below the root, or None where it does not exist."""
+        if self.spec.check_files:
+            return self.disk.find(f"{folder}/{name}", "" if self.spec.strip is not None else None)
         place = self.disk.folder(folder, search=self.spec.strip is None)
-        if not self.spec.check_files:
-            place, found = folder if place is None else place, name
-            return f"{place}/{found}" if place else found
-        if place is None:
-            return None
-        actual = self.disk.file(place, name)
-        if actual is None:
-            return None
-        return f"{place}/{actual}" if place else actual
+        place = folder if place is None else place
+        return f"{place}/{name}" if place else name
 
     def table(self, root: Path) -> FrameTable:
         """Return the finished table."""
@@ -264,17 +259,6 @@ def spread(num: int, limit: int | None) -> list[int]:
     if limit is None or num <= limit:
         return list(range(num))
     return [int(position) for position in np.linspace(0, num - 1, limit).round()]
-
-
-def _split_path(path: str, strip: str | None) -> tuple[str, str]:
-    """Return folder and name of an index's path."""
-    path = path.replace("\\", "/")
-    if strip is not None:
-        path = path.removeprefix(strip.replace("\\", "/"))
-    while path.startswith("./"):
-        path = path[2:]
-    folder, _, name = path.strip("/").rpartition("/")
-    return folder, name
 
 
 def _frame_order(place: tuple[str, str]) -> tuple[list[str | int], str]:

@@ -1,0 +1,95 @@
+"""ForensicHub's path lists."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from continual_df.data.frame_table import OPTIONAL, REQUIRED, FrameTable, check_frame
+from continual_df.data.methods import canonical
+from continual_df.data.readers.reader import Reader, existing_file, existing_folder
+from continual_df.data.readers.table_file import keep_existing
+from continual_df.errors import FrameTableError
+from continual_df.labels import FAKE, REAL, REAL_METHOD
+
+
+@dataclass(frozen=True)
+class PathList(Reader):
+    """A JSON list ``[{"path": ..., "label": 0 or 1}, ...]``; entries may carry other columns of the frame table.
+
+    Args:
+        index: The JSON file.
+        root: Folder to which the paths are relative; by default the list's own folder.
+        method: Method of the fakes that name none; by default the list's name.
+        source: Domain of the pixels; by default the list's name.
+        split: Split of all images that name none.
+        group_by: What an image without ``group`` belongs to: its own file name, or its folder.
+        check_files: Whether images that do not exist are left out.
+    """
+
+    index: str
+    root: str | None = None
+    method: str | None = None
+    source: str | None = None
+    split: Literal["train", "val", "test"] | None = None
+    group_by: Literal["file", "folder"] = "file"
+    check_files: bool = True
+
+    def read(self) -> FrameTable:
+        """Return the list's images in order."""
+        file = existing_file(self.index, "The path list", "index")
+        root = file.parent if self.root is None else existing_folder(self.root, f"the path list '{file.name}'")
+        source = self.source or file.stem
+        frame = pd.DataFrame(_entries(file))
+        label = pd.to_numeric(frame["label"], errors="coerce")
+        paths = [
+            _below(str(path).replace("\\", "/").removeprefix("./"), root) if path else "" for path in frame["path"]
+        ]
+        parents = [Path(path).parent.as_posix() if self.group_by == "folder" else Path(path).stem for path in paths]
+        named = canonical(self.method or file.stem)
+        defaults: dict[str, Any] = {
+            "method": [REAL_METHOD if value == REAL else named for value in label],
+            "source": source,
+            "group": [f"{source}/{parent}" for parent in parents],
+            "split": self.split or "",
+        }
+        frame["path"] = paths
+        for column, default in defaults.items():
+            values = pd.Series(default, index=frame.index, dtype=object)
+            given = frame[column] if column in frame.columns else pd.Series(index=frame.index, dtype=object)
+            frame[column] = given.where(given.notna() & (given != ""), values)
+        if (label == FAKE).any() and named == REAL_METHOD:
+            raise FrameTableError("the fakes have no method", file=file, column="method", fix="Set 'method'")
+        columns = [column for column in frame.columns if column in (*REQUIRED, *OPTIONAL)]
+        table = FrameTable(check_frame(frame[columns], file), root)
+        return keep_existing(table, file) if self.check_files else table
+
+
+def _entries(file: Path) -> list[dict[str, Any]]:
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise FrameTableError(f"not a JSON file ({error})", file=file, fix="Save it as UTF-8 JSON") from None
+    if not isinstance(entries, list) or not entries:
+        raise FrameTableError(
+            'expected a list of {"path", "label"}',
+            file=file,
+            row="top level",
+            fix="An index that nests classes and splits is for 'DeepfakeBench'",
+        )
+    for row, entry in enumerate(entries):
+        for key in ("path", "label"):
+            if not isinstance(entry, dict) or key not in entry:
+                raise FrameTableError(f"the entry has no '{key}'", file=file, row=row, column=key, fix="Add it")
+    return entries
+
+
+def _below(path: str, root: Path) -> str:
+    """Return an absolute ``path`` relative to ``root`` where it lies below it."""
+    if Path(path).is_absolute() and Path(path).is_relative_to(root.absolute()):
+        return Path(path).relative_to(root.absolute()).as_posix()
+    return path
