@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 COLUMNS = {
@@ -41,11 +42,11 @@ def results_table(results: dict[str, dict[str, Any]]) -> Table:
         matrices, summary, last = result["matrices"], result["summary"], max(result["measured"])
         num_tasks = len(result["tasks"])
         state = "" if last == num_tasks else f" ({last} of {num_tasks} tasks)"
-        table.add_row(f"[bold]{name}{state}[/bold]")
+        table.add_row(f"[bold]{escape(name + state)}[/bold]")
         for column, task in enumerate(result["tasks"]):
             learnt = matrices["auc"][column + 1][column]
             cells = [number(matrices[metric][last][column]) for metric in shown]
-            row = [f"  {column + 1} {task['name']}", number(learnt), *cells]
+            row = [f"  {column + 1} {escape(task['name'])}", number(learnt), *cells]
             table.add_row(*row, style=None if column < last else "dim")
         for key, plastic in (("average", number(summary["auc"]["plasticity"])), ("forgetting", "")):
             cells = [number(summary[metric][key]) for metric in shown]
@@ -66,14 +67,16 @@ def number(value: float | None) -> str:
 
 
 def _caption(name: str, result: dict[str, Any]) -> str:
-    """Return one line on the intervals of a run and what its numbers leave out."""
-    parts = [f"average AUC {_interval(result['intervals']['auc']['average'])}"]
-    parts += [f"control {control} {_interval(entry['interval'])}" for control, entry in result["controls"].items()]
-    return "\n".join([f"{name}: {', '.join(parts)}", *(f"  note: {note}" for note in result["notes"])])
+    """Return the intervals of a run and what its numbers leave out, a line each."""
+    lines = [f"{escape(name)}: average AUC {_interval(result['intervals']['auc']['average'])}"]
+    lines += [
+        f"  control {control}: AUC {_interval(entry['interval'])}" for control, entry in result["controls"].items()
+    ]
+    return "\n".join([*lines, *(f"  note: {escape(note)}" for note in result["notes"])])
 
 
 def _interval(interval: dict[str, Any]) -> str:
-    return f"{number(interval['value'])} [{number(interval['low'])}, {number(interval['high'])}]".replace("[", r"\[")
+    return escape(f"{number(interval['value'])} [{number(interval['low'])}, {number(interval['high'])}]")
 
 
 def _has_videos(result: dict[str, Any]) -> bool:

@@ -29,6 +29,11 @@ class ImageSet(NamedTuple):
     sample: NDArray[np.int64]
     label: NDArray[np.int64]
 
+    @property
+    def key(self) -> bytes:
+        """The same for sets of the same images on the same sides, whatever their names."""
+        return self.sample.tobytes() + self.label.tobytes()
+
 
 def task_sets(files: RunFiles) -> list[ImageSet]:
     """Return the test set of every task: the fakes and the reals that are members of it; controls are left out."""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from continual_df.evaluation.matrix import average_curve as average_of
 from continual_df.plots.run_group import RunGroup, deviation_measured, mean_measured
-from continual_df.plots.style import CHANCE, COLOURS, LABELS, label_ends, limits, line_style, style
+from continual_df.plots.style import CHANCE, COLOURS, GREY, LABELS, chance_line, label_ends, limits, line_style, style
 
 WIDTH, HEIGHT = 4.0, 2.7
 """Size of a panel's axes in inches."""
@@ -31,7 +32,7 @@ def average_curve(groups: Sequence[RunGroup], metric: str = "auc") -> Figure:
     curves = {id(group): _curves(group, metric) for group in groups}
     bottom, top = limits(np.concatenate([curve.ravel() for curve in curves.values()]), None)
     with style():
-        figure = Figure(figsize=(len(streams) * (WIDTH + 1.6) + 0.4, HEIGHT + 0.7))
+        figure = Figure(figsize=(len(streams) * (WIDTH + 1.6) + 0.4, HEIGHT + 0.9))
         grid = figure.subplots(1, len(streams), squeeze=False, sharey=True)
         for axes, ((stream, *tasks), members) in zip(grid.flat, streams.items(), strict=True):
             axes.set_ylim(bottom, top)
@@ -39,8 +40,8 @@ def average_curve(groups: Sequence[RunGroup], metric: str = "auc") -> Figure:
             axes.set_xticks(range(1, len(tasks) + 1))
             axes.set_xlabel("tasks trained")
             axes.set_title(stream)
-            if metric in CHANCE and bottom < CHANCE[metric] < top:
-                axes.axhline(CHANCE[metric], color="#666666", linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+            if bottom < CHANCE.get(metric, bottom) < top:
+                chance_line(axes, metric)
             trained = np.arange(1, len(tasks) + 1)
             names, ends = [], []
             for index, group in enumerate(members):
@@ -57,6 +58,11 @@ def average_curve(groups: Sequence[RunGroup], metric: str = "auc") -> Figure:
             colours = [COLOURS[index % len(COLOURS)] for index in range(len(members))]
             label_ends(axes, len(tasks), ends, names, colours, HEIGHT)
         grid[0, 0].set_ylabel(f"{LABELS[metric]}, mean of tasks so far")
+        if any(len(group.results) > 1 for group in groups):
+            band = Patch(
+                color=GREY, alpha=0.25, linewidth=0, label="\N{PLUS-MINUS SIGN} 1 standard deviation over seeds"
+            )
+            figure.legend(handles=[band], loc="outside lower center", frameon=False)
     return figure
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from continual_df.plots.run_group import RunGroup
-from continual_df.plots.style import CHANCE, COLOURS, GREY, LABELS, label_ends, limits, line_style, style
+from continual_df.plots.style import (
+    CHANCE,
+    COLOURS,
+    GREY,
+    LABELS,
+    chance_line,
+    label_ends,
+    limits,
+    line_style,
+    panel_grid,
+    style,
+)
 
 WIDTH, HEIGHT = 3.5, 2.3
 """Size of a panel's axes in inches."""
@@ -28,8 +38,7 @@ def forgetting_curves(groups: Sequence[RunGroup], metric: str = "auc") -> Figure
         groups: One panel each; all panels share their axes.
         metric: Key of the matrices in results.json.
     """
-    columns = min(len(groups), 3)
-    rows = math.ceil(len(groups) / columns)
+    rows, columns = panel_grid(len(groups))
     values = np.concatenate([group.matrices(metric).ravel() for group in groups])
     bottom, top = limits(values, CHANCE.get(metric))
     with style():
@@ -42,7 +51,7 @@ def forgetting_curves(groups: Sequence[RunGroup], metric: str = "auc") -> Figure
             axes.remove()
         for axes in grid[:, 0]:
             axes.set_ylabel(LABELS[metric])
-        figure.legend(handles=_legend(groups), loc="outside lower center", ncols=4, frameon=False)
+        figure.legend(handles=_legend(groups, metric), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
@@ -57,8 +66,7 @@ def _panel(axes: Axes, group: RunGroup, metric: str, several_streams: bool) -> N
     axes.set_xlabel("tasks trained")
     seeds = f", mean of {len(matrices)} seeds" if len(matrices) > 1 else ""
     axes.set_title(group.name + (f" on {group.stream}" if several_streams else "") + seeds)
-    if metric in CHANCE:
-        axes.axhline(CHANCE[metric], color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+    chance_line(axes, metric)
     colours = [COLOURS[task % len(COLOURS)] for task in range(num_tasks)]
     for task, colour in enumerate(colours):
         line = line_style(task)
@@ -84,7 +92,7 @@ def _panel(axes: Axes, group: RunGroup, metric: str, several_streams: bool) -> N
     label_ends(axes, last, ends, names, colours, HEIGHT)
 
 
-def _legend(groups: Sequence[RunGroup]) -> list[Line2D]:
+def _legend(groups: Sequence[RunGroup], metric: str) -> list[Line2D]:
     """Return what the marks mean; colours are named at the lines."""
     ring: dict[str, Any] = {
         "marker": "o",
@@ -98,5 +106,7 @@ def _legend(groups: Sequence[RunGroup]) -> list[Line2D]:
         Line2D([], [], color=GREY, linestyle=":", linewidth=1, label="before it is learnt"),
     ]
     if any(len(group.results) > 1 for group in groups):
-        handles.append(Line2D([], [], color=GREY, linewidth=0.6, alpha=0.6, label="single seed"))
+        handles.append(Line2D([], [], color=GREY, linewidth=0.6, alpha=0.6, label="single seed (in its colour)"))
+    if metric in CHANCE:
+        handles.append(Line2D([], [], color=GREY, linewidth=0.8, label="chance"))
     return handles

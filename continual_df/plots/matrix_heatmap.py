@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +14,7 @@ from matplotlib.patches import Rectangle
 from continual_df.evaluation.matrix import average_curve
 from continual_df.evaluation.results import LOWER_IS_BETTER
 from continual_df.plots.run_group import RunGroup, mean_measured
-from continual_df.plots.style import LABELS, style
+from continual_df.plots.style import LABELS, panel_grid, style
 
 CELL = 0.47
 """Height of a cell in inches; its width is a quarter more."""
@@ -32,8 +31,7 @@ def matrix_heatmap(groups: Sequence[RunGroup], metric: str = "auc") -> Figure:
         groups: One panel each, all on one colour scale.
         metric: Key of the matrices in results.json.
     """
-    columns = min(len(groups), 3)
-    rows = math.ceil(len(groups) / columns)
+    rows, columns = panel_grid(len(groups))
     widest = max(len(group.tasks) for group in groups)
     means = [group.mean_matrix(metric) for group in groups]
     measured = np.concatenate([mean.ravel() for mean in means])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -96,10 +97,22 @@ def label_ends(
     steps = gap * np.arange(len(order))
     placed = isotonic_regression(wanted - steps).x + steps
     placed -= max(0.0, placed[-1] - high)
-    near, far = right + 0.01 * (right - left), right + 0.06 * (right - left)
+    near, far = x + 0.03 * (right - left), x + 0.08 * (right - left)
     for i, y in zip(order, placed, strict=True):
         axes.plot([x, near, far], [ends[i], ends[i], y], color=colours[i], linewidth=0.6, alpha=0.7, clip_on=False)
         axes.text(far + 0.01 * (right - left), y, names[i], color=colours[i], va="center", fontsize=8, clip_on=False)
+
+
+def panel_grid(num: int) -> tuple[int, int]:
+    """Return rows and columns for ``num`` panels: at most three side by side, and four as two by two."""
+    columns = 2 if num == 4 else min(num, 3)
+    return math.ceil(num / columns), columns
+
+
+def chance_line(axes: Axes, metric: str) -> None:
+    """Draw the value that guessing reaches, for metrics that have one whatever the class balance."""
+    if metric in CHANCE:
+        axes.axhline(CHANCE[metric], color=GREY, linewidth=0.8, zorder=1)
 
 
 def limits(values: np.ndarray, chance: float | None) -> tuple[float, float]:

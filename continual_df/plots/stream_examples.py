@@ -1,0 +1,84 @@
+"""Which images of a run's frame table the contact sheet shows."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageOps
+
+from continual_df.plots.contact_sheet import SIDE, Example, MethodRow
+from continual_df.plots.contact_sheet import Image as Picture
+
+
+def stream_examples(
+    frame: pd.DataFrame, membership: pd.DataFrame, stream: dict[str, Any], root: Path, num: int = 3
+) -> list[MethodRow]:
+    """Return for every method of the stream, then for held-out methods and controls, ``num`` fakes with their reals.
+
+    Fakes are taken evenly over the method's images. The real shown is of the same group, and among those the one whose
+    file has the same name; for a method whose groups have no reals it is one of the same source, else none is shown.
+
+    Args:
+        frame: The frame table.
+        membership: Samples by task and split; only images of the stream are shown.
+        stream: ``stream.json``.
+        root: Folder to which ``path`` and ``mask`` are relative.
+        num: Examples a method.
+
+    Raises:
+        OSError: If an image cannot be read.
+    """
+    shown = frame.iloc[np.unique(membership["sample"].to_numpy(dtype=np.int64))]
+    places = {}
+    for task in stream["tasks"]:
+        for method in task["methods"]:
+            places[method] = f"task {task['index'] + 1}"
+        for method in task.get("unlabelled", []):
+            places.setdefault(method, f"task {task['index'] + 1}, no label")
+    for method in sorted(set(shown["method"]) - set(places) - {"real"}):
+        places[method] = "control" if method.startswith("null_") else "held out"
+    reals = shown[shown["method"] == "real"]
+    rows = []
+    for method, place in places.items():
+        fakes = shown[shown["method"] == method]
+        # one a group where there are enough groups, so that the examples differ
+        distinct = fakes.drop_duplicates("group")
+        chosen = _evenly(distinct if len(distinct) >= num else fakes, num)
+        examples = [_example(fake, _twin(fake, reals), root) for _, fake in chosen.iterrows()]
+        rows.append(MethodRow(place, method, examples))
+    return rows
+
+
+def _evenly(frame: pd.DataFrame, num: int) -> pd.DataFrame:
+    """Return up to ``num`` rows, evenly over ``frame``."""
+    return frame.iloc[np.unique(np.linspace(0, len(frame) - 1, min(num, len(frame))).round().astype(int))]
+
+
+def _twin(fake: pd.Series, reals: pd.DataFrame) -> pd.Series | None:
+    """Return the real that fits ``fake`` best."""
+    related = reals[reals["group"] == fake["group"]]
+    related = related if len(related) else reals[reals["source"] == fake["source"]]
+    if not len(related):
+        return None
+    stem = PurePosixPath(fake["path"]).stem
+    same = [PurePosixPath(path).stem == stem for path in related["path"]]
+    return (related[same] if any(same) else related).iloc[0]
+
+
+def _example(fake: pd.Series, real: pd.Series | None, root: Path) -> Example:
+    mask = fake.get("mask", "")
+    return Example(
+        real=None if real is None else _read(root / real["path"]),
+        fake=_read(root / fake["path"]),
+        mask=_read(root / mask) if isinstance(mask, str) and mask else None,
+    )
+
+
+def _read(path: Path) -> Picture:
+    """Return the image in ``path`` as a SIDE x SIDE square, padded with light grey where it is not square, so that masks have an edge."""
+    with Image.open(path) as image:
+        square = ImageOps.pad(image.convert("RGB"), (SIDE, SIDE), Image.Resampling.BICUBIC, color=(235, 235, 235))
+    return np.asarray(square, dtype=np.uint8)
