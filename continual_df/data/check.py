@@ -62,7 +62,11 @@ def check_identities(frame: pd.DataFrame) -> Check:
     name = "an identity in two splits"
     if "identity" not in frame.columns:
         return _unchecked(name, "identity", frame, ~_has(frame, "identity"))
-    people = frame[[column for column in ("split",) if column in frame.columns]].assign(person=frame["identity"].fillna("").str.split("|")).explode("person", ignore_index=True)
+    people = (
+        frame[[column for column in ("split",) if column in frame.columns]]
+        .assign(person=frame["identity"].fillna("").str.split("|"))
+        .explode("person", ignore_index=True)
+    )
     shown = _straddling(people, "person", name, "identity")
     missing = ~_has(frame, "identity")
     return _unless_missing(shown, frame, "identity", missing)
@@ -141,9 +145,7 @@ def _straddling(frame: pd.DataFrame, column: str, name: str, noun: str) -> Check
     num = sides[column].nunique()
     if leaking.empty:
         return _unless_missing(Check(name, "ok", f"{num} looked at"), frame, "split", ~split)
-    return Check(
-        name, "leak", f"{len(leaking)} of {num}", _some(f"{key} in {value}" for key, value in leaking.items())
-    )
+    return Check(name, "leak", f"{len(leaking)} of {num}", _some(f"{key} in {value}" for key, value in leaking.items()))
 
 
 def _unchecked(name: str, column: str, frame: pd.DataFrame, missing: pd.Series) -> Check:
