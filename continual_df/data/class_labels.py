@@ -35,13 +35,14 @@ def meaning_of(class_label: str, dataset: str) -> Meaning | None:
     found = _SUFFIX.match(class_label)
     if found is None:
         return None
+    if canonical(found["stem"]).startswith("null_"):
+        return Meaning(REAL, canonical(found["stem"]))
     if found["kind"].lower() == "real":
         return Meaning(REAL, REAL_METHOD)
     stem = found["stem"] or dataset
     if squeeze(stem) in _POOLS:
         return Meaning(FAKE, "")
-    method = canonical(stem)
-    return Meaning(REAL if method.startswith("null_") else FAKE, method)
+    return Meaning(FAKE, canonical(stem))
 
 
 def method_in_path(folders: list[str]) -> str:

@@ -59,6 +59,7 @@ _DATASETS: dict[str, tuple[str, Scheme]] = {
     "cdf": ("cdf", "celebdf"),
     "deeperforensics10": ("deeperforensics", "plain"),
 }
+_OWN_DOMAIN = ("dfdc", "dfdcp", "uadfv")
 # the reals that DF40's nine unknown methods bring along
 _DF40_REALS = {
     "deepfacelab": "uadfv",
@@ -74,7 +75,7 @@ _DF40_REALS = {
 
 
 def source_of(dataset: str, folders: list[str]) -> tuple[str, Scheme]:
-    """Return the domain of ``dataset``'s pixels and how its videos are named.
+    """Return the domain of ``dataset``'s pixels ("" where its name tells none) and how its videos are named.
 
     Args:
         dataset: Key of a DeepfakeBench index (``FaceForensics++``, ``simswap_ff``, ``stargan``, ...).
@@ -88,5 +89,7 @@ def source_of(dataset: str, folders: list[str]) -> tuple[str, Scheme]:
     for folder in folders:
         if folder.lower() in ("ff", "cdf"):
             return _DATASETS[folder.lower()]
+    if squeeze(name) in _OWN_DOMAIN:
+        return squeeze(name), "plain"
     method = known_method(name)
-    return (_DF40_REALS.get(method.name, method.name), "plain") if method else (name.lower(), "plain")
+    return (_DF40_REALS.get(method.name, "") if method else ""), "plain"

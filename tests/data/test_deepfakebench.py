@@ -203,14 +203,29 @@ def test_celeb_df_names_give_identities_and_the_target_video(deepfakebench_tree:
     assert (row["group"], row["identity"]) == ("cdf/id3_0002", "cdf/id3|cdf/id7")
 
 
-def test_meta_names_the_identities(deepfakebench_tree: Tree) -> None:
+def test_forged_sets_share_groups_and_identities_over_their_indices(deepfakebench_tree: Tree) -> None:
+    """The layout of ``continual-df forge``: one index a method, all with the same reals, identities in ``meta``."""
+    real = {"a1": ["frames/real/a1/000.jpg"]}
+    meta = {"a1": {"meta": {"identity": "s1", "seed": 0}}}
+    indices = []
+    for method in ("poisson_swap", "mouth_drive"):
+        index, root = deepfakebench_tree(method, {f"{method}_Real": {"test": real}}, extra=meta)
+        content = json.loads(index.read_text())
+        path = f"frames/{method}/a1/000.jpg"
+        (root / path).parent.mkdir(parents=True)
+        (root / path).write_bytes(b"x")
+        entry = {"label": f"{method}_Fake", "frames": [path], "meta": {"identity": "s1|s2", "donor": "b7"}}
+        content[method][f"{method}_Fake"] = {"test": {"a1": entry}}
+        index.write_text(json.dumps(content))
+        indices.append(str(index))
     index, root = deepfakebench_tree(
-        "poisson_swap",
-        {"poisson_swap_Fake": {"test": {"a1": frames("a1", 1)}}},
-        extra={"a1": {"meta": {"identity": "s1", "donor": "s2"}}},
+        "null_codec", {"null_codec_Real": {"test": {"a1": ["frames/null_codec/a1/0.jpg"]}}}
     )
-    row = DeepfakeBench([str(index)], str(root), source="orl").read().frame.loc[0]
-    assert (row["source"], row["identity"]) == ("orl", "orl/s1|orl/s2")
+    frame = DeepfakeBench([*indices, str(index)], str(root)).read().frame
+    assert frame["method"].tolist() == ["real", "poisson_swap", "mouth_drive", "null_codec"]
+    assert frame["label"].tolist() == [0, 1, 1, 0]
+    assert set(frame["group"]) == {"images/a1"}
+    assert frame["identity"].tolist() == ["images/s1", "images/s1|images/s2", "images/s1|images/s2", ""]
 
 
 def test_only_the_wanted_methods_and_splits_are_kept_and_all_reals(deepfakebench_tree: Tree) -> None:

@@ -36,6 +36,8 @@ class DeepfakeBench(Reader):
     the official split keeps such pairs together, and `split_by_group` links groups through identities. A class folder
     without video folders (DF40's ``stargan/fake/fake``) holds stills: each is a video of its own, grouped by its name.
 
+    An entry's ``meta: {identity: target|donor}``, as `continual-df forge` writes it, goes before the name.
+
     A frame that several indices or splits list is kept once, in the split that forbids most: test, then val.
     Differs from [1]: frames are spread over the whole video, where its loader takes the first ones.
 
@@ -49,7 +51,8 @@ class DeepfakeBench(Reader):
         frames_per_video: At most that many frames a video, evenly spaced; null for all.
         methods: Canonical names of the methods to keep; reals are always kept.
         splits: Splits to keep, e.g. ``[test]`` for sets whose other splits repeat the test videos.
-        source: Domain of the pixels; by default ``ff``, ``cdf``, ``celeba``, ... after the dataset's name.
+        source: Domain of the pixels; by default ``ff``, ``cdf``, ``celeba``, ... after the dataset's name, else the
+            root's name.
         ids: How videos are named (`parse_video_id`); by default after the dataset's name.
         labels: Class labels that do not end in Real or Fake: label to method (``real`` for real images).
         strip: Leading part of the index's paths to drop; then nothing is searched for.
@@ -121,7 +124,7 @@ class _Reading:
         source, scheme = source_of(video.dataset, folders)
         meta = video.entry.get("meta")
         meta = meta if isinstance(meta, dict) else {}
-        source = self.spec.source or str(meta.get("source") or source)
+        source = self.spec.source or source or self.disk.root.resolve().name
         stills = folders[-1:] != [] and folders[-1].lower() in ("real", "fake")
         if stills:
             names = [Path(path).stem for path in paths]
@@ -132,14 +135,13 @@ class _Reading:
         ids: Scheme = scheme if self.spec.ids == "auto" else self.spec.ids
         parsed = [parse_video_id(name, ids) for name in names]
         identity = _people(meta) or [person for item in parsed[:1] if not stills for person in item.identities]
-        group = [str(meta["group"])] if meta.get("group") else [item.target for item in parsed]
         self._extend(
             path=paths,
             mask=masks,
             label=[meaning.label],
             method=[meaning.method],
             source=[source],
-            group=[f"{source}/{item}" for item in group],
+            group=[f"{source}/{item.target}" for item in parsed],
             video=[f"{video.dataset}/{video.class_label}/{name}" for name in names],
             identity=["|".join(f"{source}/{person}" for person in identity)],
             split=[video.split],
@@ -271,9 +273,6 @@ def _frame_order(place: tuple[str, str]) -> tuple[list[str | int], str]:
 
 
 def _people(meta: dict[str, Any]) -> list[str]:
-    """Return the identities that an entry's ``meta`` names, target first."""
-    people = []
-    for key in ("identity", "donor"):
-        value = meta.get(key)
-        people += [str(item) for item in (value if isinstance(value, list) else [value]) if item not in (None, "")]
-    return list(dict.fromkeys(people))
+    """Return the identities that an entry's ``meta`` names as a list or ``target|donor``."""
+    value = meta.get("identity") or []
+    return [str(item) for item in (value if isinstance(value, list) else str(value).split("|"))]
