@@ -1,0 +1,92 @@
+"""Made-up run folders, as the loop leaves them; a pytest plugin of fixtures (see conftest.py)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+import pytest
+from numpy.typing import ArrayLike
+
+WriteRun = Callable[..., Path]
+
+
+@dataclass
+class RunBuilder:
+    """A run folder put together image by image."""
+
+    tasks: Sequence[Sequence[str]]
+    images: list[dict[str, Any]] = field(default_factory=list)
+    members: list[tuple[int, int, str]] = field(default_factory=list)
+
+    def add(self, method: str, tasks: int | Sequence[int], split: str = "test", **columns: Any) -> int:  # noqa: ANN401
+        """Add an image that is a member of ``tasks`` and return its sample."""
+        sample = len(self.images)
+        fake = method != "real" and not method.startswith("null_")
+        row = {"path": f"{method}/{sample}.png", "label": int(fake), "method": method, "source": "faces", "video": ""}
+        self.images.append({**row, "group": f"g{sample}", **columns})
+        self.members += [(sample, task, split) for task in ([tasks] if isinstance(tasks, int) else tasks)]
+        return sample
+
+    def write(self, folder: Path, logits: Mapping[int, ArrayLike], config: str = "", root: Path | None = None) -> Path:
+        """Write the run; ``logits`` holds one value an image by row, NaN for images that were not predicted."""
+        (folder / "predictions").mkdir(parents=True)
+        table = pyarrow.Table.from_pandas(pd.DataFrame(self.images), preserve_index=False)
+        stored = str(root or folder)
+        metadata = {**table.schema.metadata, b"root": stored.encode(), b"relative_root": b"."}
+        pyarrow.parquet.write_table(table.replace_schema_metadata(metadata), folder / "frames.parquet")
+        pd.DataFrame(self.members, columns=["sample", "task", "split"]).to_parquet(folder / "membership.parquet")
+        tasks = [
+            {"index": index, "name": "+".join(methods), "methods": list(methods), "unlabelled": [], "real_domain": 0}
+            for index, methods in enumerate(self.tasks)
+        ]
+        (folder / "stream.json").write_text(json.dumps({"schema": 1, "name": "toy", "tasks": tasks, "held_out": []}))
+        (folder / "config.yaml").write_text(config)
+        for row, values in logits.items():
+            logit = np.asarray(values, dtype=np.float32)
+            predicted = np.flatnonzero(~np.isnan(logit))
+            pd.DataFrame({"sample": predicted, "logit_fake": logit[predicted]}).to_parquet(
+                folder / "predictions" / f"task_{row}.parquet"
+            )
+        return folder
+
+
+@pytest.fixture
+def write_run(tmp_path: Path) -> WriteRun:
+    """Write a run of three tasks in which every task is learnt when it arrives and fades by ``fade`` a task."""
+
+    def write(
+        name: str,
+        *,
+        method: str = "Finetune",
+        seed: int = 0,
+        fade: float = 0.9,
+        rows: int = 4,
+        init_args: str = "{}",
+        root: Path | None = None,
+    ) -> Path:
+        names = ["swap", "warp", "paint"]
+        builder = RunBuilder([[each] for each in names])
+        for task, each in enumerate(names):
+            for person in range(20):
+                split = "val" if person < 5 else "test"
+                builder.add("real", task, split, group=f"p{task}.{person}")
+                builder.add(each, task, split, group=f"p{task}.{person}")
+        for person in range(5, 20):
+            builder.add("null_reencode", -1, "test", group=f"p0.{person}")
+        methods = [image["method"] for image in builder.images]
+        generator = np.random.default_rng(seed)
+        logits = {}
+        for row in range(rows):
+            strength = {each: 3 * (1 - fade) ** (row - 1 - task) * (task < row) for task, each in enumerate(names)}
+            logits[row] = generator.normal(size=len(methods)) + [strength.get(each, 0) for each in methods]
+        config = f"seed_everything: {seed}\nmodel:\n  class_path: methods.{method}\n  init_args: {init_args}\n"
+        return builder.write(tmp_path / name, logits, config, root)
+
+    return write
