@@ -68,12 +68,11 @@ class DiskIndex:
         return f"{place}/{actual}" if place else actual
 
     def has(self, path: str) -> bool:
-        """Return whether the file ``path`` exists, spelled exactly so; absolute paths and ``..`` are looked up."""
+        """Return whether the file ``path``, relative to the root or absolute, exists under just this name."""
         folder, _, name = path.rpartition("/")
-        if folder.startswith("/") or ".." in folder:
-            return (self.root / path).is_file()
-        resolved = self.folder(folder, search=False)
-        return resolved == folder and name in self.files(folder)
+        if self.folder(folder, search=False) == folder:
+            return name in self.files(folder)
+        return (self.root / path).is_file()
 
     def folder(self, folder: str, search: bool = True) -> str | None:
         """Return the folder below the root that ``folder`` names, or None.

@@ -63,18 +63,20 @@ def split_by_group(frame: pd.DataFrame, fractions: Sequence[float] = (0.7, 0.1, 
     parts = table.groupby("component").agg(name=("group", "min"), rows=("group", "size"))
     parts["key"] = [hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).hexdigest() for name in parts["name"]]
     parts = parts.sort_values(["key", "name"])
-    lack = np.array(fractions, dtype=float) * len(frame)
-    allowed = np.array(fractions) > 0
-    chosen = {}
-    for index, rows in parts["rows"].items():
-        place = int(np.where(allowed, lack, -np.inf).argmax())
-        chosen[index] = SPLITS[place]
+    lack = {name: share * len(frame) for name, share in zip(SPLITS, fractions, strict=True) if share > 0}
+    unfilled = set(lack)
+    chosen: dict[int, str] = {}
+    for left, (index, rows) in zip(range(len(parts), 0, -1), parts["rows"].items(), strict=True):
+        # the last components go to splits that are still empty, so that few groups suffice
+        place = max((name for name in lack if left > len(unfilled) or name in unfilled), key=lack.__getitem__)
+        chosen[index] = place
+        unfilled.discard(place)
         lack[place] -= rows
-    empty = [name for name, share in zip(SPLITS, fractions, strict=True) if share > 0 and name not in chosen.values()]
-    if empty and len(frame):
+    if unfilled and len(frame):
         biggest = parts.loc[parts["rows"].idxmax()]
+        empty = next(name for name in SPLITS if name in unfilled)
         raise StreamError(
-            f"split '{empty[0]}' stays empty: the {len(frame)} rows form {len(parts)} part(s) linked by group or "
+            f"split '{empty}' stays empty: the {len(frame)} rows form {len(parts)} part(s) linked by group or "
             f"identity, the biggest with {biggest['rows']} rows (around group '{biggest['name']}'). Use the data set's "
             "own splits, or correct the columns 'group' and 'identity'."
         )

@@ -18,7 +18,7 @@ from continual_df.data.frame_table import FrameTable, concat_tables
 from continual_df.data.readers import Reader
 from continual_df.errors import ConfigError, FrameTableError
 
-_PLACES = ("tables", "data.init_args.tables")
+_PLACES = ("tables", "data.init_args.tables", "data.tables")
 
 
 def load_tables(config: Path) -> FrameTable:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,3 +67,16 @@ def test_one_component_cannot_be_split() -> None:
     frame = pd.DataFrame({"group": list("abc"), "identity": ["x|y", "y|z", "z"]})
     with pytest.raises(StreamError, match=r"split 'val' stays empty.*the biggest with 3 rows"):
         split_by_group(frame)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_three_groups_suffice_for_three_splits(seed: int) -> None:
+    frame = pd.DataFrame({"group": list("abc")})
+    assert sorted(split_by_group(frame, seed=seed)) == ["test", "train", "val"]
+
+
+def test_a_hundred_thousand_rows_are_split_in_seconds() -> None:
+    start = time.perf_counter()
+    split = split_by_group(swaps(20_000), seed=1)
+    assert time.perf_counter() - start < 20
+    assert abs((split == "train").mean() - 0.7) < 0.001
