@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from continual_df.data.methods import canonical
+from continual_df.data.methods import known_method
 
 
 class DiskIndex:
@@ -123,9 +123,8 @@ class DiskIndex:
         if part in folders:
             return part
         same = sorted(name for name in folders if name.casefold() == part.casefold())
-        if not same:
-            wanted = canonical(part)
-            same = sorted(name for name in folders if canonical(name) == wanted)
+        if not same and (wanted := known_method(part)) is not None:
+            same = sorted(name for name in folders if known_method(name) == wanted)
         return same[0] if same else None
 
 

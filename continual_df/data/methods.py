@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from continual_df.labels import REAL_METHOD
@@ -106,6 +107,7 @@ _BY_SPELLING = {
 }
 
 
+@lru_cache(maxsize=1 << 16)
 def known_method(name: str) -> KnownMethod | None:
     """Return the method that ``name`` spells, or None."""
     return _BY_SPELLING.get(squeeze(name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,7 @@ def _reader_class(class_path: str, place: str) -> type[Reader]:
 
 
 def _gist(message: str) -> str:
-    """Return the first line of a library's message that says something."""
+    """Return the first lines of a library's message that say something."""
+    message = re.sub(r"^\w+ raised while resolving interpolation: ", "", message)
     lines = [line.strip(" -") for line in message.splitlines() if line.strip(" -")]
     return " ".join(lines[:2]).rstrip(".:") if lines else "unreadable"
