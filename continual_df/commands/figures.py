@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet
 
-from continual_df.commands.run_folders import group_runs
+from continual_df.commands.run_folders import group_runs, stream_title
 from continual_df.plots.average_curve import average_curve
 from continual_df.plots.contact_sheet import contact_sheet
 from continual_df.plots.forgetting_curves import forgetting_curves
@@ -45,7 +45,7 @@ def draw_figures(
         except OSError as error:
             problems.append(f"No contact sheet of {run}: an image cannot be read ({error}).")
         else:
-            paths += save_figure(contact_sheet(rows, stream.get("name", "")), out, stem)
+            paths += save_figure(contact_sheet(rows, stream_title(results[run])), out, stem)
     return paths, problems
 
 

@@ -105,12 +105,18 @@ def group_runs(results: dict[Path, dict[str, Any]]) -> list[RunGroup]:
             key = (*key, recipe.seed)
         members.setdefault(key, []).append(run)
     folders = run_names(list(results))
-    titles = [(recipes[runs[0]].method, results[runs[0]]["stream"]) for runs in members.values()]
+    titles = [(recipes[runs[0]].method, stream_title(results[runs[0]])) for runs in members.values()]
     groups = []
     for runs, (method, stream) in zip(members.values(), titles, strict=True):
         name = method if titles.count((method, stream)) == 1 else f"{method} ({folders[runs[0]]})"
         groups.append(RunGroup(name, stream, [results[run] for run in runs]))
     return groups
+
+
+def stream_title(result: dict[str, Any]) -> str:
+    """Return the name of the stream, or its first and last task where it has none."""
+    names = [str(task["name"]) for task in result["tasks"]]
+    return str(result["stream"]) or (f"{names[0]} to {names[-1]}" if len(names) > 1 else names[0])
 
 
 def _runs_in(folder: Path) -> list[Path]:

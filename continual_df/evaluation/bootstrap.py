@@ -50,14 +50,18 @@ def weighted_auc(label: Labels, score: Scores, weight: Weights) -> NDArray[np.fl
     fakes have weight 0.
     """
     order = np.argsort(score, kind="stable")
-    ordered, fake = score[order], label[order] == 1
-    weight_BN = weight[:, order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # one column per distinct score
-    fake_BU = np.add.reduceat(np.where(fake, weight_BN, 0.0), starts, axis=1)
-    real_BU = np.add.reduceat(np.where(fake, 0.0, weight_BN), starts, axis=1)
-    below_BU = np.cumsum(real_BU, axis=1) - real_BU / 2
-    pairs = fake_BU.sum(axis=1) * real_BU.sum(axis=1)
-    area = np.einsum("bu,bu->b", fake_BU, below_BU)
+    fake, real = order[label[order] == 1], order[label[order] != 1]
+    # one image's weights side by side: rows of memory are copied whole, which is several times faster
+    weight_NB = np.ascontiguousarray(weight.T)
+    fake_FB, real_RB = weight_NB[fake], weight_NB[real]
+    beaten_RB = np.zeros((len(real) + 1, len(weight)))
+    np.cumsum(real_RB, axis=0, out=beaten_RB[1:])
+    below = np.searchsorted(score[real], score[fake], side="left")
+    not_above = np.searchsorted(score[real], score[fake], side="right")
+    area = np.einsum("fb,fb->b", fake_FB, beaten_RB[below])
+    if (below != not_above).any():
+        area = (area + np.einsum("fb,fb->b", fake_FB, beaten_RB[not_above])) / 2
+    pairs = fake_FB.sum(axis=0) * beaten_RB[-1]
     value: NDArray[np.float64] = np.divide(area, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
     return value
 
@@ -111,9 +115,9 @@ def bootstrap_mean(
     if not kept:
         return Interval(float("nan"), float("nan"), float("nan"), 0)
 
-    def mean(weight_BG: Weights, codes: list[NDArray[np.int64]]) -> NDArray[np.float64]:
+    def mean(weight_GB: Weights, codes: list[NDArray[np.int64]]) -> NDArray[np.float64]:
         values = [
-            statistic(label, score, weight_BG[:, code]) for (label, score, _), code in zip(kept, codes, strict=True)
+            statistic(label, score, weight_GB[code].T) for (label, score, _), code in zip(kept, codes, strict=True)
         ]
         average: NDArray[np.float64] = np.stack(values).mean(axis=0)
         return average
@@ -142,8 +146,8 @@ def bootstrap_difference(
     label_N, first_N = check_pair(label, score_a)
     _, second_N = check_pair(label, score_b)
 
-    def difference(weight_BG: Weights, codes: list[NDArray[np.int64]]) -> NDArray[np.float64]:
-        weight_BN = weight_BG[:, codes[0]]
+    def difference(weight_GB: Weights, codes: list[NDArray[np.int64]]) -> NDArray[np.float64]:
+        weight_BN = weight_GB[codes[0]].T
         return statistic(label_N, first_N, weight_BN) - statistic(label_N, second_N, weight_BN)
 
     return _percentile([_check_group(group, label_N)], difference, num, seed, level)
@@ -177,7 +181,7 @@ def _percentile(
     code_N, names = pd.factorize(np.concatenate(groups))
     codes = np.split(code_N, np.cumsum([len(group) for group in groups])[:-1])
     num_groups = len(names)
-    value = float(statistic(np.ones((1, num_groups)), codes)[0]) if num_groups else float("nan")
+    value = float(statistic(np.ones((num_groups, 1)), codes)[0]) if num_groups else float("nan")
     if num_groups < 2 or np.isnan(value):
         return Interval(value, float("nan"), float("nan"), num_groups)
     generator = np.random.default_rng(seed)
@@ -187,7 +191,7 @@ def _percentile(
         size = min(chunk, num - start)
         drawn = generator.integers(num_groups, size=(size, num_groups)) + num_groups * np.arange(size)[:, None]
         weight_BG = np.bincount(drawn.ravel(), minlength=size * num_groups).reshape(size, num_groups)
-        values.append(statistic(weight_BG.astype(np.float64), codes))
+        values.append(statistic(weight_BG.T.astype(np.float64, order="C"), codes))
     usable = np.concatenate(values)
     usable = usable[~np.isnan(usable)]
     if not len(usable):

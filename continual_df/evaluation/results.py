@@ -180,24 +180,24 @@ def _intervals(
         kept = ~np.isnan(scores.logit[sample])
         return Part(label[kept], scores.logit[sample[kept]], scores.group[sample[kept]])
 
+    known: dict[bytes, Interval] = {}
+
     def interval(test: ImageSet) -> dict[str, Any]:
-        return _entry(bootstrap_interval(*part(test), num=num_draws, seed=SEED, level=LEVEL))
+        if test.key not in known:
+            known[test.key] = bootstrap_interval(*part(test), num=num_draws, seed=SEED, level=LEVEL)
+        return known[test.key]._asdict()
 
     average = bootstrap_mean([part(test) for test in tasks[:row]], num=num_draws, seed=SEED, level=LEVEL)
     intervals = {
         "row": row,
         "level": LEVEL,
         "num": num_draws,
-        "average": _entry(average),
+        "average": average._asdict(),
         "tasks": [interval(test) for test in tasks],
         "methods": {name: interval(test) for name, test in methods.items() if not is_control(name)},
     }
     controls = {name: {"interval": interval(test)} for name, test in methods.items() if is_control(name)}
     return intervals, controls
-
-
-def _entry(interval: Interval) -> dict[str, Any]:
-    return interval._asdict()
 
 
 def _describe(entry: dict[str, Any], test: ImageSet) -> dict[str, Any]:

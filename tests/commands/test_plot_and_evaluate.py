@@ -159,6 +159,14 @@ def test_runs_are_averaged_only_where_they_differ_in_their_seed(write_run: Write
     ]
 
 
+def test_stream_without_a_name_is_called_by_its_first_and_last_task(write_run: WriteRun) -> None:
+    run = write_run("run")
+    stream = json.loads((run / "stream.json").read_text())
+    del stream["name"]
+    (run / "stream.json").write_text(json.dumps(stream))
+    assert [group.stream for group in group_runs({run: load_results(run)})] == ["swap to paint"]
+
+
 def test_runs_are_named_by_what_tells_them_apart(tmp_path: Path) -> None:
     runs = [tmp_path / "date" / "replay", tmp_path / "reversed" / "replay", tmp_path / "date" / "joint"]
     assert list(run_names(runs).values()) == [str(Path("date/replay")), str(Path("reversed/replay")), "joint"]
