@@ -32,7 +32,7 @@ def results_table(results: dict[str, dict[str, Any]]) -> Table:
     """
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, caption_justify="left")
     # video columns only where there are videos, so that the table fits in 80 characters
-    shown = [metric for metric in COLUMNS if metric != "auc_video" or any(map(_has_videos, results.values()))]
+    shown = [metric for metric in COLUMNS if metric != "auc_video" or any(r["has_videos"] for r in results.values())]
     table.add_column("task", no_wrap=True)
     table.add_column("AUC\nlearnt", justify="right", no_wrap=True, min_width=6)
     for metric in shown:
@@ -77,7 +77,3 @@ def _caption(name: str, result: dict[str, Any]) -> str:
 
 def _interval(interval: dict[str, Any]) -> str:
     return escape(f"{number(interval['value'])} [{number(interval['low'])}, {number(interval['high'])}]")
-
-
-def _has_videos(result: dict[str, Any]) -> bool:
-    return not any("names no videos" in note for note in result["notes"])

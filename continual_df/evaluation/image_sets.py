@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from continual_df.evaluation.run_files import RunFiles
+from continual_df.labels import REAL_METHOD
 
-REAL_METHOD = "real"
 CONTROL_PREFIX = "null_"
 HELD_OUT = -1
 """Task of images that belong to no task."""

@@ -56,9 +56,10 @@ def evaluate_run(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
         num_draws: Bootstrap draws for the intervals of the last row.
 
     Returns:
-        ``schema``, ``stream`` (its name), ``measured`` (rows with predictions), ``tasks``, ``matrices`` ((T + 1, T)
-        lists by metric), ``summary`` (by metric, see `matrix`), ``methods`` (by metric and method one value per row),
-        ``controls``, ``intervals``, ``thresholds`` (per row) and ``notes``.
+        ``schema``, ``stream`` (its name), ``measured`` (rows with predictions), ``has_videos`` (False where video
+        metrics are those of single images), ``tasks``, ``matrices`` ((T + 1, T) lists by metric), ``summary`` (by
+        metric, see `matrix`), ``methods`` (by metric and method one value per row), ``controls``, ``intervals``,
+        ``thresholds`` (per row) and ``notes``.
 
     Raises:
         RunFolderError: If the folder is no run, or its files are broken or contradict each other.
@@ -96,6 +97,7 @@ def evaluate_run(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
         "schema": 1,
         "stream": files.stream.get("name", ""),
         "measured": list(files.predictions),
+        "has_videos": len(np.unique(video)) < len(video),
         "tasks": [_describe(entry, test) for entry, test in zip(files.tasks, tasks, strict=True)],
         "matrices": cells,
         "summary": {metric: summarise(metric, cells[metric]) for metric in METRICS},
@@ -217,8 +219,6 @@ def _notes_on_sets(files: RunFiles, tasks: list[ImageSet], methods: dict[str, Im
     for name, test in methods.items():
         if name not in members and not metrics.has_both(test.label):
             notes.append(f"method '{name}': no real of its source or groups is in a test set, so its AUC is null")
-    if "video" not in files.frame.columns or (files.frame["video"].fillna("") == "").all():
-        notes.append("the frame table names no videos, so video metrics are those of single images")
     if max(files.predictions) < len(tasks):
         notes.append(f"{max(files.predictions)} of {len(tasks)} tasks are trained; 'last' is the last row measured")
     return notes

@@ -86,6 +86,7 @@ def _panel(axes: Axes, group: RunGroup, metric: str, several_streams: bool) -> N
             markeredgewidth=1.8,
             linestyle="none",
             zorder=4,
+            clip_on=False,
         )
     ends = [float(mean[last, task]) for task in range(num_tasks)]
     names = [f"{task + 1} {name}" for task, name in enumerate(group.tasks)]

@@ -122,7 +122,7 @@ def limits(values: np.ndarray, chance: float | None) -> tuple[float, float]:
     if not len(inside):
         return 0.0, 1.0
     low, high = np.floor(inside.min() * 20 - 0.4) / 20, np.ceil(inside.max() * 20 + 0.4) / 20
-    return max(float(low), -0.02), min(float(high), 1.02)
+    return max(float(low), -0.03), min(float(high), 1.03)
 
 
 def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:

@@ -85,6 +85,13 @@ def test_videos_of_one_name_in_two_methods_stay_apart(tmp_path: Path) -> None:
     real = [float(np.mean(clip)) for (method, _), clip in clips.items() if method == "real"]
     assert (len(fake), len(real)) == (16, 13)
     assert result["matrices"]["auc_video"][2][1] == pytest.approx(naive_auc(fake, real))
+    assert result["has_videos"] is True
+
+
+def test_video_metrics_without_videos_are_those_of_images(write_run: WriteRun) -> None:
+    result = evaluate_run(write_run("run"), num_draws=10)
+    assert result["has_videos"] is False
+    assert result["matrices"]["auc_video"] == result["matrices"]["auc"]
 
 
 def test_methods_stand_against_the_reals_that_compare(tmp_path: Path) -> None:

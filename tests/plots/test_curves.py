@@ -156,7 +156,7 @@ def test_lines_differ_in_more_than_colour() -> None:
 
 def test_limits_hold_all_values_and_chance() -> None:
     assert limits(np.array([0.62, 0.97]), 0.5) == pytest.approx((0.45, 1.0))
-    assert limits(np.array([0.0, 1.0, np.nan]), None) == (-0.02, 1.02)
+    assert limits(np.array([0.0, 1.0, np.nan]), None) == (-0.03, 1.03)
     assert limits(np.array([np.nan]), None) == (0.0, 1.0)
 
 
