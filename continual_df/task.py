@@ -1,4 +1,4 @@
-"""Tasks, batches and the label constants on which all parts agree."""
+"""Tasks, batches and rows: the words in which the parts of the program speak to each other."""
 
 from __future__ import annotations
 
@@ -8,18 +8,6 @@ from typing import NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
-
-REAL = 0
-"""Label of real images, and the class id of the method ``real``."""
-
-FAKE = 1
-"""Label of forged images, whatever method made them."""
-
-UNKNOWN = -1
-"""Class id (and label) of images that carry no label."""
-
-REAL_METHOD = "real"
-"""Name of real images in the ``method`` column."""
 
 
 class Role(IntEnum):
@@ -88,6 +76,10 @@ class Rows(NamedTuple):
     def num(self) -> int:
         """Number of rows."""
         return int(self.sample.shape[0])
+
+    def at(self, index: int) -> tuple[int, int, int, int]:
+        """Return (sample, label, method, task) of the row at ``index``."""
+        return int(self.sample[index]), int(self.label[index]), int(self.method[index]), int(self.task[index])
 
     def pick(self, index: Tensor) -> Rows:
         """Return the rows at ``index`` (positions or a boolean mask)."""

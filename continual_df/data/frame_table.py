@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet
 
 from continual_df.errors import DatasetNotFoundError, FrameTableError
-from continual_df.task import FAKE, REAL, REAL_METHOD
+from continual_df.labels import FAKE, REAL, REAL_METHOD
 
 REQUIRED = ("path", "label", "method", "source", "group")
 OPTIONAL = ("video", "identity", "split", "mask", "hash")

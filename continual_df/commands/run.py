@@ -1,0 +1,181 @@
+"""``continual-df run``: train a method on a stream, evaluate it after every task."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from rich.console import Console
+
+from continual_df.callbacks.compute_ledger import ComputeLedger
+from continual_df.commands.config_errors import explain
+from continual_df.commands.tables import results_table
+from continual_df.data import readers
+from continual_df.data.datamodule import BenchmarkStream, ForgeryStream, StreamDataModule
+from continual_df.errors import ConfigError
+from continual_df.ledger import Ledger
+from continual_df.loop import run_stream
+from continual_df.methods import Finetune, Joint, Method, Replay
+from continual_df.metrics_log import MetricsLog
+from continual_df.models.detector import TimmDetector
+from continual_df.run_folder import RunFolder, is_writer
+from continual_df.task import Task
+
+BARE_NAMES = (readers, BenchmarkStream, ForgeryStream, Finetune, Joint, Replay, TimmDetector)
+"""Imported so that a YAML may use the bare class name as class_path."""
+
+PACKAGES = ("continual-df", "torch", "torchvision", "pytorch-lightning", "timm", "avalanche-lib", "numpy", "pandas")
+
+
+class RunParser(LightningArgumentParser):
+    """Lightning's parser, whose errors are one sentence instead of the usage text."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Refuse a wrong setting.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(explain(message, self)) from ex
+
+
+class StreamCLI(LightningCLI):
+    """LightningCLI that makes a fresh Trainer for each task, from settings that no task changes."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        super().__init__(
+            Method,
+            StreamDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=0,
+            run=False,
+            auto_configure_optimizers=False,
+            args=arguments,
+            trainer_defaults={"use_distributed_sampler": False, "enable_model_summary": False},
+            parser_kwargs={"parser_mode": "omegaconf+", "prog": "continual-df run", "description": __doc__},
+        )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
+        """Return the parser with our errors."""
+        parser = RunParser(**kwargs)
+        parser.add_argument(
+            "-c", "--config", action="config", help="YAML file; several are merged in order, later ones win"
+        )
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the settings that stand beside Lightning's own."""
+        parser.add_argument("--run_dir", type=str, default="runs/run", help="folder that the run writes; must be new")
+        parser.add_argument("--max_flops", type=float | None, default=None, help="training FLOPs of each task at most")
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+
+    def instantiate_classes(self) -> None:
+        """Instantiate everything but the Trainer."""
+        self.config_init = self.parser.instantiate_classes(self.config)
+        self.model, self.datamodule = self.config_init["model"], self.config_init["data"]
+
+    def make_trainer(
+        self, number: int, folder: RunFolder, log: MetricsLog, across_tasks: list[pl.Callback]
+    ) -> pl.Trainer:
+        """Return a fresh Trainer for task ``number``.
+
+        Callbacks of the YAML are copied from their pristine state (a reused EarlyStopping keeps the last task's best),
+        but those that say ``across_tasks = True``. ModelCheckpoints without a folder write into the run folder.
+        """
+        settings = dict(self.config_init["trainer"])
+        pristine = settings["callbacks"] or []
+        callbacks = [cb if getattr(cb, "across_tasks", False) else copy.deepcopy(cb) for cb in pristine]
+        for callback in callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = str(folder.epochs(number))
+        if settings["enable_checkpointing"] is None:
+            settings["enable_checkpointing"] = any(isinstance(cb, ModelCheckpoint) for cb in callbacks)
+        log.task = number
+        extra = settings["logger"]
+        loggers = extra if isinstance(extra, list) else [] if extra in (None, True, False) else [extra]
+        settings |= {"callbacks": [*callbacks, *across_tasks], "logger": [log, *loggers]}
+        settings["default_root_dir"] = settings["default_root_dir"] or str(folder.path)
+        return pl.Trainer(**settings)
+
+
+def main(argv: list[str]) -> int:
+    """Run a stream from the command line."""
+    cli = StreamCLI(_find_packaged(argv))
+    folder = RunFolder(Path(cli.config_init["run_dir"]))
+    stream = cli.datamodule.stream
+    console = Console()
+    if is_writer():
+        folder.create(_recipe(cli))
+        for reason, count in stream.table.skipped_by_reason().items():
+            console.print(f"left out: {count} x {reason} (listed by 'continual-df data check')")
+    ledger = Ledger()
+    across_tasks: list[pl.Callback] = [ComputeLedger(ledger, max_flops=cli.config_init["max_flops"])]
+    log = MetricsLog(folder.path / "metrics.csv")
+
+    def report(task: Task, results: dict[str, Any]) -> None:
+        row = results["matrices"]["auc"][task.number]
+        numbers = "  ".join("-" if value is None else f"{value:.3f}" for value in row)
+        console.print(
+            f"task {task.number}/{len(stream.tasks)} {task.name}: AUC of all tasks  {numbers}", highlight=False
+        )
+
+    results = run_stream(
+        cli.model,
+        cli.datamodule,
+        lambda number: cli.make_trainer(number, folder, log, across_tasks),
+        folder,
+        ledger,
+        report,
+    )
+    if is_writer():
+        console.print(results_table({folder.path.name: results}))
+        for note in results.get("notes", []):
+            console.print(note, highlight=False)
+        console.print(f"written: {folder.path}; figures: continual-df plot {folder.path}", highlight=False)
+    return 0
+
+
+def _find_packaged(argv: list[str]) -> list[str]:
+    """Let ``--config experiments/NAME.yaml`` name an experiment of the installed package, wherever one stands."""
+    packaged = Path(__file__).parent.parent
+    found = list(argv)
+    for place, word in enumerate(argv):
+        flag, _, value = word.partition("=")
+        if flag not in ("-c", "--config"):
+            continue
+        name = value or (argv[place + 1] if place + 1 < len(argv) else "")
+        if name.startswith("experiments/") and not Path(name).exists() and (packaged / name).is_file():
+            found[place if value else place + 1] = f"{flag}={packaged / name}" if value else str(packaged / name)
+    return found
+
+
+def _recipe(cli: StreamCLI) -> str:
+    """Return the resolved configuration, headed by versions and the git commit."""
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    head = f"# {versions}\n# python {sys.version.split()[0]}, git commit {_git_commit()}\n"
+    return head + str(cli.parser.dump(cli.config, skip_none=False, skip_link_targets=True))
+
+
+def _git_commit() -> str:
+    """Return the commit of the package's checkout, with a mark where files were changed, or what is known instead."""
+    here = Path(__file__).resolve().parent
+    try:
+        out = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown (not run from a checkout)"
+    return out.stdout.strip()

@@ -1,0 +1,222 @@
+"""The datamodule: realises the stream and executes what the method asks for; no method touches a loader."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed
+from torch import nn
+from torch.utils.data import DataLoader
+from torchvision.transforms import v2
+
+from continual_df.data.dataset import DrawDataset, RowDataset
+from continual_df.data.frame_table import FrameTable, concat_tables
+from continual_df.data.images import Channels, ImageSource, TableImages, drop_unreadable
+from continual_df.data.readers import Reader
+from continual_df.data.sampler import PlanBatchSampler, Source
+from continual_df.data.splits import split_by_group
+from continual_df.data.stream import RealDomain, RealPolicy, Stream, TaskSpec, build_stream
+from continual_df.errors import StreamError
+from continual_df.task import Rows
+
+
+class StreamDataModule(pl.LightningDataModule):
+    """Loaders over a realised stream; a subclass says where the stream and the pixels come from.
+
+    Args:
+        image_size: Side of the square that images are resized to; None keeps their size.
+        augment: torchvision v2 transforms for training images; by default a horizontal flip.
+        eval_batch_size: Images a batch in validation and prediction (over all processes).
+        num_workers: Worker processes of each loader; results do not depend on it.
+        seed: Seed of sampling and augmentation; the command line links it to ``seed_everything``.
+    """
+
+    def __init__(
+        self,
+        image_size: int | None = None,
+        augment: list[nn.Module] | None = None,
+        eval_batch_size: int = 128,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.augment: Sequence[nn.Module] = [v2.RandomHorizontalFlip()] if augment is None else augment
+        self.eval_batch_size, self.num_workers, self.seed = eval_batch_size, num_workers, seed
+        self._stream: Stream | None = None
+        self._plan: list[Source] = []
+        self._task = 0
+
+    @abstractmethod
+    def build(self) -> tuple[Stream, ImageSource]:
+        """Return the realised stream and its pixels."""
+
+    @property
+    def stream(self) -> Stream:
+        """The realised stream, built at the first call."""
+        if self._stream is None:
+            self._stream, self.images = self.build()
+        return self._stream
+
+    def begin_task(self, task: int, plan: list[Source]) -> None:
+        """Make the next fit train on ``plan`` and validate on the task's own validation split."""
+        self._task, self._plan = task, plan
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return the loader of the current task's plan."""
+        rank, world_size = _process()
+        sampler = PlanBatchSampler(self._plan, self.seed, self._task, rank, world_size)
+        dataset = DrawDataset(self.images, self.image_size, self.augment, self.seed, self._task)
+        return DataLoader(dataset, batch_sampler=sampler, **self._loader_options())
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return the loader of the current task's validation split."""
+        return self.rows_dataloader(self.stream.rows(self._task, "val"))
+
+    def rows_dataloader(self, rows: Rows) -> DataLoader[Any]:
+        """Return a loader of ``rows`` in order, without augmentation; each process gets its share."""
+        rank, world_size = _process()
+        mine = rows.pick(torch.arange(rank, rows.num, world_size))
+        dataset = RowDataset(DrawDataset(self.images, self.image_size), mine)
+        per_process = max(1, self.eval_batch_size // world_size)
+        return DataLoader(dataset, batch_size=per_process, **self._loader_options())
+
+    def _loader_options(self) -> dict[str, Any]:
+        return {"num_workers": self.num_workers, "pin_memory": torch.cuda.is_available()}
+
+
+class ForgeryStream(StreamDataModule):
+    """A stream of forgery methods from data sets on disk.
+
+    Args:
+        tables: Readers of the data sets.
+        tasks: Tasks in order.
+        reals: ``reuse``: every task sees all reals of its own sources; ``split``: each real image is in one task only.
+        real_domain: ``task``: the reals of each task are a domain of their own; ``shared``: there is one real domain.
+        held_out: Methods for testing only (open-world tests, controls).
+        max_images: Largest number of images of each class in a task, by split, e.g. ``{train: 500}``.
+        fractions: Shares of train, val and test by group where the table has no splits (or ``resplit`` is set).
+        resplit: Ignore the table's own splits.
+        val_fraction: Share of the training groups that becomes validation where the table has no val split.
+        split_seed: Seed of splits and sub-samples; apart from ``seed``, so that seeds share their data.
+        channels: 3 for RGB, 1 for grey.
+        check_images: Decode every image once before training, so that none fails in mid-run.
+        max_unreadable: Largest share of unreadable images that is left out (counted and listed) before the run stops.
+        image_size: Side of the square that images are resized to; None keeps their size.
+        augment: torchvision v2 transforms for training images; by default a horizontal flip.
+        eval_batch_size: Images a batch in validation and prediction.
+        num_workers: Worker processes of each loader.
+        seed: Seed of sampling and augmentation; linked to ``seed_everything``.
+    """
+
+    def __init__(
+        self,
+        tables: list[Reader],
+        tasks: list[TaskSpec],
+        reals: RealPolicy = "reuse",
+        real_domain: RealDomain = "task",
+        held_out: list[str] | None = None,
+        max_images: dict[str, int] | None = None,
+        fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+        resplit: bool = False,
+        val_fraction: float = 0.0,
+        split_seed: int = 0,
+        channels: Channels = 3,
+        check_images: bool = True,
+        max_unreadable: float = 0.01,
+        image_size: int | None = None,
+        augment: list[nn.Module] | None = None,
+        eval_batch_size: int = 128,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(image_size, augment, eval_batch_size, num_workers, seed)
+        self.tables, self.tasks, self.reals, self.real_domain = tables, tasks, reals, real_domain
+        self.held_out, self.max_images = held_out, max_images
+        self.fractions, self.resplit, self.val_fraction, self.split_seed = fractions, resplit, val_fraction, split_seed
+        self.channels, self.check_images, self.max_unreadable = channels, check_images, max_unreadable
+
+    def build(self) -> tuple[Stream, ImageSource]:
+        """Read the tables, split them where needed, and realise the stream."""
+        table = concat_tables([reader.read() for reader in self.tables])
+        if len(table) == 0:
+            raise StreamError(
+                "The tables of data.init_args.tables hold no image: run 'continual-df data check' on them."
+            )
+        if self.check_images:
+            table = drop_unreadable(table, self.max_unreadable)
+        table.frame["split"] = self._splits(table)
+        stream = build_stream(
+            table,
+            self.tasks,
+            reals=self.reals,
+            real_domain=self.real_domain,
+            held_out=self.held_out,
+            max_images=self.max_images,
+            seed=self.split_seed,
+        )
+        return stream, TableImages(table, self.channels)
+
+    def _splits(self, table: FrameTable) -> Any:
+        """Return the split of every row: the table's own, or made by group."""
+        frame = table.frame
+        filled = frame["split"] != "" if "split" in frame.columns else None
+        if self.resplit or filled is None or not filled.any():
+            return split_by_group(frame, self.fractions, self.split_seed)
+        if not filled.all():
+            raise StreamError(
+                f"{int((~filled).sum())} of {len(frame)} rows have no split, the first is row "
+                f"{int(filled.idxmin())}: fill them in, or set data.init_args.resplit to split all by group."
+            )
+        split = frame["split"].copy()
+        if self.val_fraction:
+            train = frame[split == "train"]
+            made = split_by_group(train, (1 - self.val_fraction, self.val_fraction, 0.0), self.split_seed)
+            split = split.where(split != "val", "unused")  # an official val that repeats test must not select anything
+            split.loc[train.index] = made
+        return split
+
+
+class BenchmarkStream(StreamDataModule):
+    """Any Avalanche benchmark of images: target 0 is real, target c is the method ``class_c``.
+
+    Args:
+        benchmark: Function (or class) that returns the benchmark; its streams ``train`` and ``test`` are read, and
+            ``val`` where there is one.
+        val_fraction: Share of the training samples that becomes validation where the benchmark has no ``val`` stream.
+        image_size: Side of the square that images are resized to; None keeps their size.
+        augment: torchvision v2 transforms for training images; by default a horizontal flip.
+        eval_batch_size: Images a batch in validation and prediction.
+        num_workers: Worker processes of each loader.
+        seed: Seed of sampling and augmentation; linked to ``seed_everything``.
+    """
+
+    def __init__(
+        self,
+        benchmark: Callable[[], Any],
+        val_fraction: float = 0.1,
+        image_size: int | None = None,
+        augment: list[nn.Module] | None = None,
+        eval_batch_size: int = 128,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(image_size, augment, eval_batch_size, num_workers, seed)
+        self.benchmark, self.val_fraction = benchmark, val_fraction
+
+    def build(self) -> tuple[Stream, ImageSource]:
+        """Read the benchmark's streams."""
+        from continual_df.data.benchmark import read_benchmark
+
+        return read_benchmark(self.benchmark(), self.val_fraction, self.seed)
+
+
+def _process() -> tuple[int, int]:
+    """Return (rank, world size) of this process."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1

@@ -1,0 +1,250 @@
+"""The stream: which rows of the frame table belong to which task, and under which split."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from continual_df.data.frame_table import SPLITS, FrameTable
+from continual_df.errors import StreamError
+from continual_df.randomness import priority
+from continual_df.labels import FAKE, REAL, REAL_METHOD, UNKNOWN
+from continual_df.task import Rows, Task
+
+HELD_OUT = -1
+"""Task index of test rows that belong to no task: held-out methods, controls, and the reals of their sources."""
+
+RealPolicy = Literal["split", "reuse"]
+RealDomain = Literal["shared", "task"]
+
+
+@dataclass
+class TaskSpec:
+    """What a YAML says about one task.
+
+    Attributes:
+        methods: Methods that are labelled in this task.
+        name: Name in tables and figures; by default the methods joined by ``+``.
+        unlabelled: Methods whose training images are present without a label.
+        source: Restrict the task to these sources (domains); by default all sources in which its methods occur.
+    """
+
+    methods: list[str]
+    name: str | None = None
+    unlabelled: list[str] = field(default_factory=list)
+    source: list[str] | None = None
+
+
+@dataclass
+class Stream:
+    """A realised stream.
+
+    Attributes:
+        table: Frame table; its row number is ``sample``.
+        tasks: Tasks in order.
+        membership: Columns ``sample``, ``task`` (`HELD_OUT` for none), ``split`` (train, val, test, unlabelled).
+        held_out: Methods that are only ever tested on.
+    """
+
+    table: FrameTable
+    tasks: list[Task]
+    membership: pd.DataFrame
+    held_out: tuple[str, ...] = ()
+
+    def rows(self, task: int, split: str) -> Rows:
+        """Return the rows of ``task`` (index) in ``split``, in table order; unlabelled ones carry no label."""
+        member = self.membership[(self.membership["task"] == task) & (self.membership["split"] == split)]
+        frame = self.table.frame.loc[member["sample"]]
+        if split == "unlabelled":
+            label = method = np.full(len(member), UNKNOWN)
+        else:
+            ids = self.tasks[task].class_ids if task != HELD_OUT else self.tasks[-1].class_ids
+            label = frame["label"].to_numpy()
+            method = frame["method"].map(ids).fillna(UNKNOWN).to_numpy()
+        columns = (member["sample"].to_numpy(), label, method, np.full(len(member), task))
+        return Rows(*(torch.tensor(np.array(column, dtype=np.int64)) for column in columns))
+
+    def test_samples(self) -> np.ndarray:
+        """Return the samples of all test sets, held-out ones included, each once and sorted."""
+        test = self.membership.loc[self.membership["split"] == "test", "sample"]
+        return np.unique(test.to_numpy())
+
+    def describe(self) -> dict[str, Any]:
+        """Return the content of ``stream.json``: tasks, counts by split and method, and a hash of the membership."""
+        named = self.membership.assign(method=self.table.frame.loc[self.membership["sample"], "method"].to_numpy())
+
+        def counts(task: int) -> dict[str, dict[str, int]]:
+            rows = named[named["task"] == task]
+            return {
+                str(split): {str(k): int(v) for k, v in part["method"].value_counts().sort_index().items()}
+                for split, part in rows.groupby("split")
+            }
+
+        digest = hashlib.blake2b(digest_size=16)
+        paths = self.table.frame.loc[self.membership["sample"], "path"].to_numpy()
+        for path, task, split in zip(paths, self.membership["task"], self.membership["split"], strict=True):
+            digest.update(f"{path}\0{task}\0{split}\n".encode())
+        return {
+            "schema": 1,
+            "tasks": [
+                {
+                    "index": task.index,
+                    "name": task.name,
+                    "methods": list(task.methods),
+                    "unlabelled": list(task.unlabelled),
+                    "class_ids": task.class_ids,
+                    "real_domain": task.real_domain,
+                    "counts": counts(task.index),
+                }
+                for task in self.tasks
+            ],
+            "held_out": list(self.held_out),
+            "held_out_counts": counts(HELD_OUT),
+            "skipped": self.table.skipped_by_reason(),
+            "hash": digest.hexdigest(),
+        }
+
+
+def build_stream(
+    table: FrameTable,
+    specs: list[TaskSpec],
+    *,
+    reals: RealPolicy = "reuse",
+    real_domain: RealDomain = "task",
+    held_out: list[str] | None = None,
+    max_images: dict[str, int] | None = None,
+    seed: int = 0,
+) -> Stream:
+    """Order the methods of ``table`` into tasks and give each task the reals of its own sources.
+
+    Args:
+        table: Frame table with a filled ``split`` column.
+        specs: Tasks in order.
+        reals: ``split`` gives each real image to one task only (by group, in proportion to the tasks' fakes);
+            ``reuse`` gives every task all reals of its sources.
+        real_domain: Whether the reals of all tasks count as one domain, or each task's as its own.
+        held_out: Methods for testing only.
+        max_images: Largest number of images by split and class (real, fake) in each task; whole groups are preferred,
+            so that a real and the fakes made from it stay together.
+        seed: Decides the sharing of reals and the sub-samples.
+
+    Raises:
+        StreamError: For an unknown method, a method named twice as labelled, or an empty train, val or test split.
+    """
+    frame, held = table.frame, list(held_out or [])
+    specs = [TaskSpec([spec], None) if isinstance(spec, str) else spec for spec in specs]
+    if not specs:
+        raise StreamError("The stream has no task: name at least one in data.init_args.tasks.")
+    _check_methods(frame, specs, held)
+    class_ids = {REAL_METHOD: REAL}
+    tasks, picked = [], []
+    for index, spec in enumerate(specs):
+        for method in spec.methods:
+            class_ids.setdefault(method, len(class_ids))
+        domain = 0 if real_domain == "shared" else index
+        name = spec.name or "+".join(spec.methods)
+        task = Task(index, name, tuple(spec.methods), tuple(spec.unlabelled), dict(class_ids), domain)
+        tasks.append(task)
+        inside = frame["source"].isin(spec.source).to_numpy() if spec.source else np.ones(len(frame), dtype=bool)
+        labelled = frame["method"].isin(spec.methods).to_numpy() & inside
+        unlabelled = frame["method"].isin(spec.unlabelled).to_numpy() & inside & (frame["split"] == "train").to_numpy()
+        own = sorted(set(frame.loc[labelled | unlabelled, "source"]))
+        picked.append((task, labelled, unlabelled, own))
+    owner = _share_reals(frame, picked, seed) if reals == "split" else None
+    parts = []
+    for task, labelled, unlabelled, own in picked:
+        mine = (frame["method"] == REAL_METHOD).to_numpy() & frame["source"].isin(own).to_numpy()
+        if owner is not None:
+            mine = mine & (owner == task.index)
+        member = frame.loc[labelled | mine, ["split"]].assign(task=task.index)
+        parts += [_subsample(frame, member, max_images or {}, seed), _members(frame, unlabelled, task, "unlabelled")]
+        for split in SPLITS:
+            _check_filled(frame, parts[-2], task, split)
+    never = [m for spec in specs for m in spec.unlabelled if m not in class_ids]
+    tested = frame["method"].isin([*held, *never]).to_numpy()
+    sources = sorted(set(frame.loc[tested, "source"]))
+    tested = tested | ((frame["method"] == REAL_METHOD) & frame["source"].isin(sources)).to_numpy()
+    tested = tested & (frame["split"] == "test").to_numpy()
+    parts.append(frame.loc[tested, ["split"]].assign(task=HELD_OUT))
+    membership = pd.concat(parts).rename_axis("sample").reset_index()[["sample", "task", "split"]]
+    return Stream(table, tasks, membership, tuple(dict.fromkeys([*held, *never])))
+
+
+def _check_methods(frame: pd.DataFrame, specs: list[TaskSpec], held: list[str]) -> None:
+    """Refuse methods that the table does not hold, and tasks without any."""
+    known = sorted(set(frame["method"]) - {REAL_METHOD})
+    for index, spec in enumerate(specs):
+        if not spec.methods:
+            raise StreamError(f"Task {index + 1} of data.init_args.tasks names no method.")
+        both = set(spec.methods) & {*spec.unlabelled, *held}
+        if both:
+            raise StreamError(f"Task {index + 1}: '{min(both)}' cannot be labelled and unlabelled or held out at once.")
+    wanted = [(f"task {i + 1}", m) for i, spec in enumerate(specs) for m in [*spec.methods, *spec.unlabelled]]
+    for place, method in wanted + [("held_out", m) for m in held]:
+        if method not in known:
+            near = difflib.get_close_matches(method, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"the table holds {', '.join(known) or 'no fakes'}."
+            raise StreamError(f"Unknown method '{method}' in {place} of the stream: {hint}")
+
+
+def _check_filled(frame: pd.DataFrame, member: pd.DataFrame, task: Task, split: str) -> None:
+    """Refuse a task whose ``split`` has no fakes, or no reals to train and validate with."""
+    labels = set(frame.loc[member.index[member["split"] == split], "label"])
+    missing = {FAKE} - labels if split == "test" and labels else {REAL, FAKE} - labels
+    if missing:
+        kind = "reals of its sources" if missing == {REAL} else "fakes" if missing == {FAKE} else "images"
+        fix = "set data.init_args.val_fraction to take some from train" if split == "val" else "check the table's split"
+        raise StreamError(f"Task {task.number} ('{task.name}') has no {kind} in split '{split}': {fix}.")
+
+
+def _members(frame: pd.DataFrame, rows: np.ndarray, task: Task, split: str) -> pd.DataFrame:
+    """Return memberships of ``rows`` in ``task`` under ``split``."""
+    return frame.loc[rows, []].assign(split=split, task=task.index)
+
+
+def _share_reals(frame: pd.DataFrame, picked: list[Any], seed: int) -> np.ndarray:
+    """Return for each row the index of the one task that may use it as a real.
+
+    Groups of a source are ordered by their priority and cut in proportion to the tasks' fakes in that source, within
+    each split.
+    """
+    owner = np.full(len(frame), HELD_OUT)
+    real = frame[frame["method"] == REAL_METHOD]
+    for (source, split), rows in real.groupby(["source", "split"]):
+        here = ((frame["source"] == source) & (frame["split"] == split)).to_numpy()
+        weight = np.array([float((labelled & here).sum()) for _, labelled, _, _ in picked])
+        if not weight.any():
+            continue
+        order = rows.assign(key=_group_priority(rows, seed)).sort_values(["key", "group"], kind="stable")
+        edges = np.cumsum(weight) / weight.sum()
+        first = order.groupby("group", sort=False).cumcount().to_numpy() == 0
+        place = (np.flatnonzero(first)[np.cumsum(first) - 1] + 0.5) / len(order)  # where the row's group begins
+        owner[order.index.to_numpy()] = np.searchsorted(edges, place, side="right")
+    return owner
+
+
+def _group_priority(rows: pd.DataFrame, seed: int) -> np.ndarray:
+    """Return one number per row, the same for all rows of a group, from (seed, group) alone."""
+    names, code = np.unique(rows["group"].to_numpy(dtype=str), return_inverse=True)
+    ids = [int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") for name in names]
+    return priority(seed, np.array(ids, dtype=np.uint64))[code]
+
+
+def _subsample(frame: pd.DataFrame, member: pd.DataFrame, limits: dict[str, int], seed: int) -> pd.DataFrame:
+    """Keep at most ``limits[split]`` rows of each class, groups of least priority first."""
+    unknown = set(limits) - set(SPLITS)
+    if unknown:
+        raise StreamError(f"data.init_args.max_images: '{min(unknown)}' is no split; use {', '.join(SPLITS)}.")
+    if not limits or member.empty:
+        return member
+    rows = frame.loc[member.index]
+    order = rows.assign(key=_group_priority(rows, seed)).sort_values(["key", "group", "path"], kind="stable")
+    rank = order.groupby(["split", "label"]).cumcount()
+    kept = order.index[rank < order["split"].map(limits).fillna(np.inf)]
+    return member.loc[member.index.isin(kept)]

@@ -1,0 +1,151 @@
+"""The method contract: one fit is one task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from torchmetrics.classification import BinaryAUROC
+
+from continual_df.data.sampler import Source
+from continual_df.errors import NonFiniteLossError
+from continual_df.models.detector import Detector
+from continual_df.task import Batch, Rows, Task
+
+
+class Prediction(NamedTuple):
+    """What a method says of B images.
+
+    Attributes:
+        fake_logit: (B,) logit of P(fake).
+        method_logits: (B, C) logits over class ids, or None where the method attributes nothing.
+        features: (B, D) pooled features.
+    """
+
+    fake_logit: Tensor
+    method_logits: Tensor | None
+    features: Tensor
+
+
+Extract = Callable[[Rows, tuple[str, ...]], dict[str, Tensor]]
+"""``extract(rows, fields)`` -> the named fields of `Prediction` for rows, in their order, on the CPU."""
+
+
+class Method(pl.LightningModule):
+    """A detector with a binary head; a subclass says what is in a batch and what the loss is.
+
+    The optimizer and the schedule are made anew for each task. State is tensors and plain values, so a checkpoint
+    loads with ``weights_only=True``; the run folder's ``config.yaml`` is the recipe.
+
+    Args:
+        detector: Image encoder.
+        optimizer: Optimizer over the trainable parameters.
+        lr_scheduler: Schedule over the epochs of one task.
+        batch_size: Current rows in each batch (over all processes).
+        compile: Compile the detector with ``torch.compile``.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        batch_size: int = 32,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.detector = detector
+        self.head = nn.Linear(detector.num_features, 1)
+        self.optimizer, self.lr_scheduler, self.batch_size = optimizer, lr_scheduler, batch_size
+        self.predict_fields: tuple[str, ...] = ("fake_logit", "method_logits")
+        self.task: Task | None = None
+        self.val_auc, self.val_share = BinaryAUROC(), MeanMetric()
+        if compile:
+            detector.compile()  # in place: the keys of the state dict stay
+
+    def begin_task(self, task: Task) -> None:
+        """Get ready for ``task``: grow heads, freeze a teacher."""
+        self.task = task
+
+    def batch_plan(self, task: Task, seen: list[Rows]) -> list[Source]:
+        """Return the sources of every batch.
+
+        Args:
+            task: The task that begins.
+            seen: Training rows of each task so far; the last are the current ones.
+        """
+        return [Source(seen[-1], self.batch_size)]
+
+    def end_task(self, task: Task, rows: Rows, extract: Extract) -> None:
+        """Select memory and prototypes from the task's training ``rows``; nothing by default."""
+
+    def forward(self, image: Tensor) -> Prediction:
+        """Return what the method says of ``image`` (B, C, H, W) in [0, 1]."""
+        features = self.detector(image).pooled_BD
+        return Prediction(self.head(features).squeeze(1), None, features)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the weighted loss terms of a batch by name; the step's loss is their sum."""
+        features = self.detector(batch["image"])
+        logit = self.head(features.pooled_BD).squeeze(1)
+        detection = F.binary_cross_entropy_with_logits(logit, batch["label"].to(logit.dtype))
+        return {"detection": detection, **self.detector.auxiliary_loss(features, batch)}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch.
+
+        Raises:
+            NonFiniteLossError: With task, step and sample rows.
+        """
+        terms = self.losses(batch)
+        loss = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(loss):
+            values = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
+            task = f"task {self.task.number} ('{self.task.name}'), " if self.task else ""
+            raise NonFiniteLossError(
+                f"The loss is not finite in {task}step {self.global_step} ({values}); sample rows "
+                f"{batch['sample'].tolist()}. Lower the learning rate, or set trainer.gradient_clip_val."
+            )
+        size = len(batch["label"])
+        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
+        for name, value in terms.items():
+            self.log(f"train/loss/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=size)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect the scores of the current task's validation split."""
+        logit = self(batch["image"]).fake_logit.float()
+        label = batch["label"]
+        loss = F.binary_cross_entropy_with_logits(logit, label.to(logit.dtype))
+        self.log("val/loss", loss, batch_size=len(label), sync_dist=True)
+        self.val_auc.update(logit.sigmoid(), label)
+        self.val_share.update(label.float())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the AUC, where both classes are there."""
+        if 0 < self.val_share.compute() < 1:
+            self.log("val/auc", self.val_auc.compute(), prog_bar=True)
+        self.val_auc.reset()
+        self.val_share.reset()
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Return ``sample`` and the fields named by ``predict_fields``, float32 on the CPU."""
+        prediction = self(batch["image"])
+        fields = {name: getattr(prediction, name) for name in self.predict_fields}
+        out = {name: value.float().cpu() for name, value in fields.items() if value is not None}
+        return {"sample": batch["sample"].cpu(), **out}
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401
+        """Return a fresh optimizer over the trainable parameters, and its schedule."""
+        optimizer = self.optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
+        if self.lr_scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer)}}

