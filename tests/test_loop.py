@@ -163,13 +163,9 @@ def test_the_best_validation_checkpoint_is_loaded_where_one_is_kept(toy_stream: 
             if self.current_epoch >= 3:
                 torch.nn.init.constant_(self.head.bias, 1e4)
 
-    torch.manual_seed(0)
-    results, _ = run(
-        Spoiled(TinyDetector(), OPTIMIZER, batch_size=16), ToyData(toy_stream), tmp_path / "run", 5, callbacks
-    )
-    assert (
-        np.diag(np.array(results["matrices"]["racc"], dtype=float)[1:]).min() > 0.1
-    )  # spoiled: no real is called real
+    method = Spoiled(TinyDetector(), OPTIMIZER, batch_size=16)
+    run(method, ToyData(toy_stream), tmp_path / "run", 5, callbacks)
+    assert abs(method.head.bias.item()) < 100
 
 
 def test_callbacks_of_one_task_do_not_stop_the_next(toy_stream: Stream, tmp_path: Path) -> None:

@@ -50,14 +50,15 @@ class ToyData(StreamDataModule):
 
 def forge(pixels: np.ndarray, method: str) -> np.ndarray:
     """Return the image (H, W, 3) with the trace of ``method``."""
-    y, x = np.indices(pixels.shape[:2])
-    if method == "columns":
-        return pixels + 16 * (x[..., None] % 2 - 0.5)
-    if method == "rows":
-        return pixels + 16 * (y[..., None] % 2 - 0.5)
-    if method == "smooth":
-        return pixels.mean(axis=(0, 1)) + 0.6 * (pixels - pixels.mean(axis=(0, 1)))
-    return pixels
+    stripes = 16 * (np.arange(len(pixels)) % 2 - 0.5)
+    mean = pixels.mean(axis=(0, 1))
+    forged: dict[str, np.ndarray] = {
+        "real": pixels,
+        "columns": pixels + stripes[None, :, None],
+        "rows": pixels + stripes[:, None, None],
+        "smooth": mean + 0.6 * (pixels - mean),
+    }
+    return forged[method]
 
 
 def write_toy_table(root: Path, methods: tuple[str, ...] = METHODS, size: int = 16) -> FrameTable:

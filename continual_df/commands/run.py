@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import copy
+import logging
+import re
 import subprocess
 import sys
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from rich.console import Console
 
 from continual_df.callbacks.compute_ledger import ComputeLedger
-from continual_df.commands.config_errors import explain
+from continual_df.commands.config_errors import explain, first_alternative, locate
+from continual_df.commands.figures import draw_figures
 from continual_df.commands.tables import results_table
 from continual_df.data import readers
 from continual_df.data.datamodule import BenchmarkStream, ForgeryStream, StreamDataModule
 from continual_df.errors import ConfigError
 from continual_df.ledger import Ledger
 from continual_df.loop import run_stream
+from continual_df.memory import ReplayMemory
 from continual_df.methods import Finetune, Joint, Method, Replay
 from continual_df.metrics_log import MetricsLog
 from continual_df.models.detector import TimmDetector
 from continual_df.run_folder import RunFolder, is_writer
 from continual_df.task import Task
 
-BARE_NAMES = (readers, BenchmarkStream, ForgeryStream, Finetune, Joint, Replay, TimmDetector)
-"""Imported so that a YAML may use the bare class name as class_path."""
+CLASSES = (BenchmarkStream, ForgeryStream, Finetune, Joint, Replay, ReplayMemory, TimmDetector)
+"""Imported, as all readers are, so that a YAML may use the bare class name as class_path."""
+
+QUIET = (".*LeafSpec.*", ".*number of training batches.*logging interval.*", ".*does not have many workers.*")
+"""Warnings of libraries that tell a user nothing that they could act on."""
 
 PACKAGES = ("continual-df", "torch", "torchvision", "pytorch-lightning", "timm", "avalanche-lib", "numpy", "pandas")
 
@@ -43,7 +53,7 @@ class RunParser(LightningArgumentParser):
         Raises:
             ConfigError: Always.
         """
-        raise ConfigError(explain(message, self)) from ex
+        raise ConfigError(explain(message, self, [*readers.__all__, *(cls.__name__ for cls in CLASSES)])) from ex
 
 
 class StreamCLI(LightningCLI):
@@ -61,7 +71,12 @@ class StreamCLI(LightningCLI):
             auto_configure_optimizers=False,
             args=arguments,
             trainer_defaults={"use_distributed_sampler": False, "enable_model_summary": False},
-            parser_kwargs={"parser_mode": "omegaconf+", "prog": "continual-df run", "description": __doc__},
+            parser_kwargs={
+                "parser_mode": "omegaconf+",
+                "prog": "continual-df run",
+                "description": __doc__,
+                "allow_abbrev": False,
+            },
         )
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
@@ -80,7 +95,7 @@ class StreamCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Instantiate everything but the Trainer."""
-        self.config_init = self.parser.instantiate_classes(self.config)
+        self.config_init = self.parser.instantiate(self.config)
         self.model, self.datamodule = self.config_init["model"], self.config_init["data"]
 
     def make_trainer(
@@ -109,14 +124,17 @@ class StreamCLI(LightningCLI):
 
 def main(argv: list[str]) -> int:
     """Run a stream from the command line."""
-    cli = StreamCLI(_find_packaged(argv))
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for pattern in QUIET:
+        warnings.filterwarnings("ignore", pattern)
+    cli = _parse(_find_packaged(argv))
     folder = RunFolder(Path(cli.config_init["run_dir"]))
     stream = cli.datamodule.stream
-    console = Console()
+    console = Console(highlight=False, soft_wrap=True)
     if is_writer():
         folder.create(_recipe(cli))
         for reason, count in stream.table.skipped_by_reason().items():
-            console.print(f"left out: {count} x {reason} (listed by 'continual-df data check')")
+            console.print(f"left out: {count} x {reason} ('continual-df data check' lists them)")
     ledger = Ledger()
     across_tasks: list[pl.Callback] = [ComputeLedger(ledger, max_flops=cli.config_init["max_flops"])]
     log = MetricsLog(folder.path / "metrics.csv")
@@ -124,24 +142,46 @@ def main(argv: list[str]) -> int:
     def report(task: Task, results: dict[str, Any]) -> None:
         row = results["matrices"]["auc"][task.number]
         numbers = "  ".join("-" if value is None else f"{value:.3f}" for value in row)
-        console.print(
-            f"task {task.number}/{len(stream.tasks)} {task.name}: AUC of all tasks  {numbers}", highlight=False
-        )
+        console.print(f"task {task.number}/{len(stream.tasks)} {task.name}: AUC of all tasks  {numbers}")
 
-    results = run_stream(
-        cli.model,
-        cli.datamodule,
-        lambda number: cli.make_trainer(number, folder, log, across_tasks),
-        folder,
-        ledger,
-        report,
-    )
+    def make_trainer(number: int) -> pl.Trainer:
+        return cli.make_trainer(number, folder, log, across_tasks)
+
+    try:
+        results = run_stream(cli.model, cli.datamodule, make_trainer, folder, ledger, report)
+    except MisconfigurationException as error:
+        raise ConfigError(str(error)) from error
     if is_writer():
+        paths, problems = draw_figures({folder.path: results}, folder.path / "figures")
         console.print(results_table({folder.path.name: results}))
-        for note in results.get("notes", []):
-            console.print(note, highlight=False)
-        console.print(f"written: {folder.path}; figures: continual-df plot {folder.path}", highlight=False)
+        for line in [*problems, *(f"figure: {path}" for path in paths if path.suffix == ".png")]:
+            console.print(line)
     return 0
+
+
+def _parse(argv: list[str]) -> StreamCLI:
+    """Return the settings, or refuse them with the file and line of what is wrong."""
+    try:
+        return StreamCLI(argv)
+    except OmegaConfBaseException as error:
+        variable = re.search(r"Environment variable '([^']+)'", str(error))
+        place = re.search(r"full_key: (\S+)", str(error))
+        what = f"the environment variable {variable[1]} is not set" if variable else str(error).partition("\n")[0]
+        raise ConfigError(f"{place[1] if place else 'configuration'}: {what}.") from error
+    except (ValueError, MisconfigurationException) as error:
+        raise ConfigError(first_alternative(str(error))) from error
+    except ConfigError as error:
+        raise ConfigError(locate(str(error), _config_files(argv))) from error
+
+
+def _config_files(argv: list[str]) -> list[Path]:
+    """Return the YAML files that ``argv`` names, the last one first, as it wins."""
+    names = [
+        word.partition("=")[2] or following
+        for word, following in zip(argv, [*argv[1:], ""], strict=True)
+        if word.partition("=")[0] in ("-c", "--config")
+    ]
+    return [Path(name) for name in reversed(names) if Path(name).is_file()]
 
 
 def _find_packaged(argv: list[str]) -> list[str]:
