@@ -69,6 +69,20 @@ def warp(image: npt.NDArray[Any], displacement: Plane) -> npt.NDArray[Any]:
     )
 
 
+def similarity(
+    image: npt.NDArray[np.uint8], rng: np.random.Generator, shift: float, turn: float, scale: float
+) -> npt.NDArray[np.uint8]:
+    """Return ``image`` moved by up to ``shift`` of its side, turned by ``turn`` degrees, scaled by 1 +- ``scale``."""
+    height, width = image.shape[:2]
+    angle, zoom = rng.uniform(-turn, turn), 1 + rng.uniform(-scale, scale)
+    offset = rng.uniform(-shift, shift, 2) * (width, height)
+    affine = cv2.getRotationMatrix2D((width / 2, height / 2), angle, zoom) + np.array(
+        [[0, 0, offset[0]], [0, 0, offset[1]]]
+    )
+    moved = cv2.warpAffine(image, affine, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(moved, np.uint8)
+
+
 def match_colour(image: npt.NDArray[np.uint8], like: npt.NDArray[np.uint8], region: Plane) -> npt.NDArray[np.uint8]:
     """Return ``image`` with mean and deviation of each Lab channel in ``region`` set to those of ``like`` (Reinhard)."""
     inside = region > 0.5

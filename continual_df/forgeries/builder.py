@@ -290,7 +290,7 @@ def _forge_some(job: _Job) -> dict[tuple[str, str], dict[str, Any]]:
         grey = bool((face == face[..., :1]).all())
         if grey and donor is not None:
             donor = _as_grey(donor)
-        scene = Scene(settings.geometry, settings.lastmile.draw(settings.seed, photo), donor)
+        scene = Scene(settings.geometry, donor)
         forgery = operator(face, scene, generator(settings.seed, operator.name, photo))
         _write(settings, operator.name, photo, _as_grey(forgery.image) if grey else forgery.image)
         if operator.family != "control":

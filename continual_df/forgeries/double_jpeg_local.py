@@ -13,7 +13,7 @@ from continual_df.forgeries.operator import Family, Forgery, Image, Scene
 
 
 class DoubleJPEGLocal:
-    """Compress the inner face at quality 12..40 on a grid that is off by 0..7 pixels, leave the rest as it is [1]."""
+    """Compress the inner face at quality 8..30 on a grid that is off by 0..7 pixels, leave the rest as it is [1]."""
 
     name = "double_jpeg_local"
     family: Family = "edit"
@@ -22,7 +22,7 @@ class DoubleJPEGLocal:
     def __call__(self, face: Image, scene: Scene, rng: np.random.Generator) -> Forgery:
         """Forge ``face``."""
         size = min(face.shape[:2])
-        quality = int(rng.integers(12, 40, endpoint=True))
+        quality = int(rng.integers(8, 30, endpoint=True))
         down, right = (int(value) for value in rng.integers(0, 8, 2))
         shifted = np.pad(face, ((down, 0), (right, 0), (0, 0)), mode="edge")
         compressed = decode(encode(shifted, quality))[down:, right:]

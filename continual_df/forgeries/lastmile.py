@@ -72,12 +72,11 @@ def resize(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
 
 
 def resample(image: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.uint8]:
-    """Return ``image`` scaled by ``scale`` and back to its own size."""
+    """Return ``image`` reduced by ``scale`` < 1 and enlarged to its own size."""
     height, width = image.shape[:2]
     other = (max(1, round(width * scale)), max(1, round(height * scale)))
-    down, up = (cv2.INTER_AREA, cv2.INTER_CUBIC) if scale < 1 else (cv2.INTER_CUBIC, cv2.INTER_AREA)
-    there = cv2.resize(image, other, interpolation=down)
-    return np.asarray(cv2.resize(there, (width, height), interpolation=up), np.uint8)
+    there = cv2.resize(image, other, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(there, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def encode(image: npt.NDArray[np.uint8], quality: int, *, grey: bool = False) -> bytes:

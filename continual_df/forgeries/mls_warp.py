@@ -18,7 +18,7 @@ STEP = 4
 
 
 class MLSWarp:
-    """Move eyes, nose tip and mouth by 5..12 % of the eye distance, the outline of the face held still [1]."""
+    """Move eyes, nose tip and mouth by 8..18 % of the eye distance, the outline of the face held still [1]."""
 
     name = "mls_warp"
     family: Family = "reenactment"
@@ -33,7 +33,7 @@ class MLSWarp:
         lips = np.array([0, 0.14 * unit])
         handles = np.vstack([points, mouth + lips, mouth - lips])
         direction = rng.uniform(0, 2 * np.pi, len(handles))
-        length = rng.uniform(0.05, 0.12, len(handles)) * unit
+        length = rng.uniform(0.08, 0.18, len(handles)) * unit
         moves = length[:, None] * np.stack([np.cos(direction), np.sin(direction)], 1)
         anchors = geometry.outline(shape)
         at = np.vstack([handles, anchors])

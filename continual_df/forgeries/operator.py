@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from continual_df.forgeries.geometry import FaceGeometry
-from continual_df.forgeries.lastmile import Delivery
 
 Image = npt.NDArray[np.uint8]
 Family = Literal["swap", "reenactment", "synthesis", "edit", "control"]
@@ -21,12 +20,10 @@ class Scene:
 
     Attributes:
         geometry: Where the parts of the face are.
-        delivery: What the last mile will do to the result, and does to the real twin.
         donor: Face of another identity from the same split, same shape; None where the operator needs none.
     """
 
     geometry: FaceGeometry
-    delivery: Delivery
     donor: Image | None = None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from continual_df.forgeries.blending import composite, match_colour, smooth_field, soften, warp
+from continual_df.forgeries.blending import composite, match_colour, similarity, smooth_field, soften, warp
 from continual_df.forgeries.operator import Family, Forgery, Image, Scene
 
 CHOICES = (
@@ -34,7 +34,7 @@ class PartsSwap:
         size = min(face.shape[:2])
         parts = CHOICES[int(rng.integers(len(CHOICES)))]
         region = np.max([scene.geometry.part(part, face.shape) for part in parts], axis=0)
-        donor = match_colour(scene.donor, face, region)
+        donor = match_colour(similarity(scene.donor, rng, 0.02, 5, 0.06), face, region)
         bent = warp(donor, smooth_field(face.shape, 0.015 * size, 5, rng))
         border = float(rng.uniform(0.004, 0.02)) * size
         image, mask = composite(face, bent, soften(region, border))

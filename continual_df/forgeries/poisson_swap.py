@@ -8,12 +8,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from continual_df.forgeries.blending import jitter, match_colour
+from continual_df.forgeries.blending import jitter, match_colour, similarity
 from continual_df.forgeries.operator import Family, Forgery, Image, Scene
 
 
 class PoissonSwap:
-    """Clone the donor's inner face into the target by solving for its gradients [1]; colours bleed in at the border."""
+    """Fit the donor's inner face into the target by a similarity and solve for its gradients [1]; colours bleed in."""
 
     name = "poisson_swap"
     family: Family = "swap"
@@ -25,7 +25,7 @@ class PoissonSwap:
             raise ValueError("poisson_swap needs a donor face, got None")
         mixed = bool(rng.random() < 0.25)
         region = jitter(scene.geometry.face(face.shape), 0.03 * min(face.shape[:2]), rng)
-        donor = match_colour(scene.donor, face, region)
+        donor = match_colour(similarity(scene.donor, rng, 0.02, 5, 0.06), face, region)
         mask = np.where(region > 0.5, 255, 0).astype(np.uint8)
         mask[:2], mask[-2:], mask[:, :2], mask[:, -2:] = 0, 0, 0, 0  # the solver needs a border of target pixels
         left, top, width, height = cv2.boundingRect(mask)

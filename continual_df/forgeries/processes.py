@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from typing import Any
 
 import cv2
-import threadpoolctl  # type: ignore[import-untyped]
+import threadpoolctl
 
 from continual_df.forgeries.threads import one_thread
 

@@ -27,9 +27,9 @@ class Recolour:
         else:
             region = scene.geometry.part(place, shape)
         region = jitter(region, 0.02 * size, rng)
-        border = float(rng.uniform(0.01, 0.05)) * size
-        lightness = float(rng.choice([-1, 1]) * rng.uniform(12, 32))
-        contrast = float(rng.uniform(0.7, 1.35))
+        border = float(rng.uniform(0.005, 0.025)) * size
+        lightness = float(rng.choice([-1, 1]) * rng.uniform(16, 40))
+        contrast = float(rng.uniform(0.6, 1.5))
         chroma = rng.uniform(-24, 24, 2)
         lab = cv2.cvtColor(face, cv2.COLOR_RGB2LAB).astype(np.float32)
         mean = lab[..., 0][region > 0.5].mean() if (region > 0.5).any() else lab[..., 0].mean()

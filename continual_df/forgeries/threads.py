@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 import cv2
-import threadpoolctl  # type: ignore[import-untyped]
+import threadpoolctl
 
 
 @contextlib.contextmanager
