@@ -4,8 +4,8 @@ Each repeats what the last mile does anyway, weaker than the last mile then does
 lies where reals lie. A detector that separates a control has found the pipeline.
 
 Measured on the 400 ORL faces at 64 px: a linear probe on mean, deviation, Laplacian energy, file size and radial spectrum,
-cross-validated over people, has AUC 0.48..0.52 on both. Reducing and enlarging instead gave 0.73, encoding at qualities
-down to the last mile's 0.54.
+trained on the control itself and cross-validated over people, has AUC 0.51 (null_resample) and 0.52 (null_codec), both
+intervals with 0.5 inside. Reducing and enlarging instead gave 0.73, encoding at qualities down to the last mile's 0.54.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class NullCodec:
 
 
 class NullResample:
-    """Resample the photo once more: enlarge it 1.3..2 times and reduce it to its own size."""
+    """Resample the photo once more: enlarge it 1.6..2.5 times and reduce it to its own size."""
 
     name = "null_resample"
     family: Family = "control"
@@ -40,7 +40,7 @@ class NullResample:
 
     def __call__(self, face: Image, scene: Scene, rng: np.random.Generator) -> Forgery:
         """Return ``face`` resampled; the mask is empty."""
-        scale = float(rng.uniform(1.3, 2.0))
+        scale = float(rng.uniform(1.6, 2.5))
         height, width = face.shape[:2]
         large = cv2.resize(face, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_LANCZOS4)
         image = np.asarray(cv2.resize(large, (width, height), interpolation=cv2.INTER_LANCZOS4), np.uint8)

@@ -63,8 +63,8 @@ def test_a_control_cannot_be_told_from_reals(faces: list[Image], name: str) -> N
         operator(face, Scene(CANONICAL), generator(0, name, str(index))).image for index, face in enumerate(faces)
     ]
     low, high = probe(faces, altered)
-    assert low <= 0.5 <= high
-    assert high - low < 0.2
+    assert low > 0.47  # pairs make the interval narrow: a bound on the size of the effect, not on its presence
+    assert high < 0.53
 
 
 def test_the_probe_sees_a_resampling_stronger_than_the_last_mile(faces: list[Image]) -> None:
