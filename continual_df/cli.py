@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from typing import NoReturn
 
 from continual_df import __version__
 from continual_df.errors import ContinualDFError
@@ -18,13 +19,21 @@ COMMANDS = {
 }
 
 
+class CommandParser(argparse.ArgumentParser):
+    """argparse's parser, whose errors are one line without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and leave with status 2."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run ``continual-df`` with ``argv`` (default: the process's) and return its exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
     if debug:
         argv.remove("--debug")
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="continual-df",
         description="Train face-forgery detectors on streams of forgery methods.",
         epilog="commands:\n" + "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items()),
