@@ -1,18 +1,28 @@
 # `make quickstart` and `make test` need git, make and Python 3.10-3.13, nothing else.
 PYTHON ?= python3
 VENV ?= .venv
+LOWEST ?= .venv-lowest
 BIN := $(VENV)/bin
 RUN := $(BIN)/continual-df
 
-.PHONY: install quickstart test test-slow test-lowest lint clean
+.PHONY: install quickstart test test-slow test-lowest lint clean python
 
 install: $(VENV)/installed
 
+python:
+	@command -v $(PYTHON) > /dev/null || { echo "make: $(PYTHON) is not there; name one: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "make: $$($(PYTHON) --version) is not 3.10-3.13; name one that is: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
+	  echo "make: $(PYTHON) cannot make environments; install its venv package (Debian: python3-venv)"; exit 2; }
+
+# The mark is written last, so an install that was broken off starts again.
 $(VENV)/installed: pyproject.toml
+	@$(MAKE) --no-print-directory python
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[cpu,demo,weights,dev]'
-	touch $@
+	@touch $@
 
 test: lint
 	$(BIN)/python -m pytest -n 2
@@ -20,10 +30,18 @@ test: lint
 test-slow: install
 	$(BIN)/python -m pytest -m slow
 
+# Not part of CI: the suite on the lowest version of every dependency that pyproject.toml claims.
+test-lowest: python
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade pip packaging tomli
+	$(LOWEST)/bin/python tools/lowest.py > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --editable '.[cpu,demo,weights,dev]' --constraint $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pytest -n 2
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .venv-lowest build dist
+	rm -rf $(VENV) $(LOWEST) build dist
