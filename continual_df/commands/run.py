@@ -38,7 +38,7 @@ from continual_df.task import Task
 CLASSES = (BenchmarkStream, ForgeryStream, Finetune, Joint, Replay, ReplayMemory, TimmDetector)
 """Imported, as all readers are, so that a YAML may use the bare class name as class_path."""
 
-QUIET = (".*LeafSpec.*", ".*number of training batches.*logging interval.*", ".*does not have many workers.*")
+QUIET = (".*LeafSpec.*", ".*number of training batches.*logging interval.*", ".*does not have many workers.*", ".*LightningCLI.s args parameter.*")
 """Warnings of libraries that tell a user nothing that they could act on."""
 
 PACKAGES = ("continual-df", "torch", "torchvision", "pytorch-lightning", "timm", "avalanche-lib", "numpy", "pandas")
@@ -129,8 +129,10 @@ def main(argv: list[str]) -> int:
         warnings.filterwarnings("ignore", pattern)
     cli = _parse(_find_packaged(argv))
     folder = RunFolder(Path(cli.config_init["run_dir"]))
-    stream = cli.datamodule.stream
     console = Console(highlight=False, soft_wrap=True)
+    if is_writer():
+        folder.refuse_existing()
+    stream = cli.datamodule.stream
     if is_writer():
         folder.create(_recipe(cli))
         for reason, count in stream.table.skipped_by_reason().items():
@@ -151,6 +153,8 @@ def main(argv: list[str]) -> int:
         results = run_stream(cli.model, cli.datamodule, make_trainer, folder, ledger, report)
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
+    finally:
+        folder.discard_unstarted()
     if is_writer():
         paths, problems = draw_figures({folder.path: results}, folder.path / "figures")
         console.print(results_table({folder.path.name: results}))

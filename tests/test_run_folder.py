@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from continual_df.errors import RunFolderError
+from continual_df.run_folder import RunFolder
+from continual_df.task import Rows
+
+PREDICTIONS = pd.DataFrame({"sample": [0, 1], "logit_fake": [0.5, -0.5]})
+
+
+def make_folder(path: Path) -> RunFolder:
+    folder = RunFolder(path)
+    folder.create("seed_everything: 0\n")
+    return folder
+
+
+def test_a_folder_that_exists_is_refused(tmp_path: Path) -> None:
+    make_folder(tmp_path / "run")
+    with pytest.raises(RunFolderError, match="exists already: choose another --run_dir"):
+        make_folder(tmp_path / "run")
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match="exists already"):
+        make_folder(tmp_path / "file")
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    make_folder(tmp_path / "run")
+    assert (tmp_path / "run/config.yaml").read_text() == "seed_everything: 0\n"
+
+
+def test_a_task_is_committed_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "run")
+
+    class Unsaveable:
+        def __reduce__(self) -> str:
+            raise RuntimeError("the disk is full")
+
+    with pytest.raises(RuntimeError, match="disk is full"):
+        folder.commit_task(1, PREDICTIONS, {"state_dict": Unsaveable()}, None)
+    assert not list((tmp_path / "run/tasks").iterdir())
+    assert not [path for path in (tmp_path / "run").rglob("*") if "partial" in path.name]
+    rows = Rows(*(torch.arange(2) for _ in Rows._fields))
+    folder.commit_task(1, PREDICTIONS, {"state_dict": {"x": torch.ones(1)}}, rows)
+    assert {path.name for path in (tmp_path / "run/tasks/1").iterdir()} == {"checkpoint.ckpt", "memory.parquet"}
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "run/predictions/task_1.parquet"), PREDICTIONS)
+
+
+def test_a_number_that_is_not_finite_is_no_json(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "run")
+    with pytest.raises(ValueError, match="JSON"):
+        folder.write_json("x.json", {"auc": float("nan")})
+    assert not (tmp_path / "run/x.json").exists()
