@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 import torch.distributed
@@ -18,7 +19,7 @@ from continual_df.data.frame_table import FrameTable, concat_tables
 from continual_df.data.images import Channels, ImageSource, TableImages, drop_unreadable
 from continual_df.data.readers import Reader
 from continual_df.data.sampler import PlanBatchSampler, Source
-from continual_df.data.splits import split_by_group
+from continual_df.data.splits import linked_components, split_by_group
 from continual_df.data.stream import RealDomain, RealPolicy, Stream, TaskSpec, build_stream
 from continual_df.errors import StreamError
 from continual_df.task import Rows
@@ -99,9 +100,11 @@ class ForgeryStream(StreamDataModule):
         real_domain: ``task``: the reals of each task are a domain of their own; ``shared``: there is one real domain.
         held_out: Methods for testing only (open-world tests, controls).
         max_images: Largest number of images of each class in a task, by split, e.g. ``{train: 500}``.
-        fractions: Shares of train, val and test by group where the table has no splits (or ``resplit`` is set).
-        resplit: Ignore the table's own splits.
-        val_fraction: Share of the training groups that becomes validation where the table has no val split.
+        fractions: Shares of train, val and test by group for sources that have no splits (or are in ``resplit``).
+        resplit: Ignore the splits of all sources, or of the sources in this list.
+        val_fraction: Share of the training groups that becomes validation, in place of the tables' own val splits.
+        link_identities: Whether groups that share an identity stay in one split when splits are made. Where swaps link
+            all people to each other (Celeb-DF, DFD), only ``false`` leaves anything to split.
         split_seed: Seed of splits and sub-samples; apart from ``seed``, so that seeds share their data.
         channels: 3 for RGB, 1 for grey.
         check_images: Decode every image once before training, so that none fails in mid-run.
@@ -122,8 +125,9 @@ class ForgeryStream(StreamDataModule):
         held_out: list[str] | None = None,
         max_images: dict[str, int] | None = None,
         fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
-        resplit: bool = False,
+        resplit: bool | list[str] = False,
         val_fraction: float = 0.0,
+        link_identities: bool = True,
         split_seed: int = 0,
         channels: Channels = 3,
         check_images: bool = True,
@@ -138,6 +142,7 @@ class ForgeryStream(StreamDataModule):
         self.tables, self.tasks, self.reals, self.real_domain = tables, tasks, reals, real_domain
         self.held_out, self.max_images = held_out, max_images
         self.fractions, self.resplit, self.val_fraction, self.split_seed = fractions, resplit, val_fraction, split_seed
+        self.link_identities = link_identities
         self.channels, self.check_images, self.max_unreadable = channels, check_images, max_unreadable
 
     def build(self) -> tuple[Stream, ImageSource]:
@@ -161,24 +166,43 @@ class ForgeryStream(StreamDataModule):
         )
         return stream, TableImages(table, self.channels)
 
-    def _splits(self, table: FrameTable) -> Any:
+    def _splits(self, table: FrameTable) -> pd.Series:
         """Return the split of every row: the table's own, or made by group."""
         frame = table.frame
-        filled = frame["split"] != "" if "split" in frame.columns else None
-        if self.resplit or filled is None or not filled.any():
-            return split_by_group(frame, self.fractions, self.split_seed)
-        if not filled.all():
+        split = frame["split"].copy() if "split" in frame.columns else pd.Series("", index=frame.index, dtype=object)
+        bare = (split == "").groupby(frame["source"]).transform("all") | self._resplit(frame)
+        gaps = (split == "") & ~bare
+        if gaps.any():
             raise StreamError(
-                f"{int((~filled).sum())} of {len(frame)} rows have no split, the first is row "
-                f"{int(filled.idxmin())}: fill them in, or set data.init_args.resplit to split all by group."
+                f"{int(gaps.sum())} of {len(frame)} rows have no split, the first is row {int(gaps.idxmax())}, but "
+                "others of their source have one: fill them in, or set data.init_args.resplit to split by group."
             )
-        split = frame["split"].copy()
+        if bare.any():
+            split[bare] = split_by_group(frame[bare], self.fractions, self.split_seed, self.link_identities)
         if self.val_fraction:
-            train = frame[split == "train"]
-            made = split_by_group(train, (1 - self.val_fraction, self.val_fraction, 0.0), self.split_seed)
-            split = split.where(split != "val", "unused")  # an official val that repeats test must not select anything
-            split.loc[train.index] = made
+            # an official val that repeats test must not select anything
+            split = split.where(bare | (split != "val"), "unused")
+            self._take_validation(frame[~bare & (split == "train")], split)
         return split
+
+    def _take_validation(self, train: pd.DataFrame, split: pd.Series) -> None:
+        """Move ``val_fraction`` of the training groups to val, of each source and method, so that none goes without."""
+        component = pd.Series(linked_components(train, self.link_identities), index=train.index)
+        first = train.groupby(component)[["source", "method"]].transform("first")
+        fractions = (1 - self.val_fraction, self.val_fraction, 0.0)
+        for _, part in train.groupby([first["source"], first["method"]]):
+            if component[part.index].nunique() > 1:
+                split[part.index] = split_by_group(part, fractions, self.split_seed, self.link_identities)
+
+    def _resplit(self, frame: pd.DataFrame) -> pd.Series:
+        """Return whether the own split of each row is ignored."""
+        if isinstance(self.resplit, bool):
+            return pd.Series(self.resplit, index=frame.index)
+        sources = sorted(set(frame["source"]))
+        for name in self.resplit:
+            if name not in sources:
+                raise StreamError(f"Unknown source '{name}' in data.init_args.resplit; they are {', '.join(sources)}.")
+        return frame["source"].isin(self.resplit)
 
 
 class BenchmarkStream(StreamDataModule):

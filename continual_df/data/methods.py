@@ -57,7 +57,7 @@ DF40_METHODS = (
     KnownMethod("whichisreal", "synthesis", ("whichfaceisreal", "whichfaceisrealcom")),
     KnownMethod("collabdiff", "edit", ("collaborativediffusion",)),
     KnownMethod("e4e", "edit"),
-    KnownMethod("stargan", "edit"),
+    KnownMethod("stargan", "edit", ("stargangf",)),
     KnownMethod("starganv2", "edit", ("stargan2",)),
     KnownMethod("styleclip", "edit"),
 )
@@ -90,9 +90,43 @@ OTHER_METHODS = (
     KnownMethod("faceapp", "edit"),
     KnownMethod("pggan", "synthesis", ("progan",)),
     KnownMethod("cyclegan", "edit"),
-    KnownMethod("stylegan", "synthesis"),
+    KnownMethod("stylegan", "synthesis", ("stylegan1",)),
 )
 """Methods of FaceForensics++, Celeb-DF, DFD, DFDC(P), DeeperForensics, UADFV, ForgeryNet and OW-DFA."""
+
+IMAGE_GENERATORS = (
+    KnownMethod("crn", "synthesis", ("cascadedrefinementnetworks",)),
+    KnownMethod("sn_patchgan", "edit"),
+    KnownMethod("biggan", "synthesis"),
+    KnownMethod("imle", "synthesis"),
+    KnownMethod("gaugan", "synthesis"),
+    KnownMethod("cips", "synthesis"),
+    KnownMethod("ganformer", "synthesis"),
+    KnownMethod("adm", "synthesis"),
+    KnownMethod("lama", "edit"),
+    KnownMethod("facesynthetics", "synthesis"),
+    KnownMethod("projectedgan", "synthesis"),
+    KnownMethod("palette", "edit"),
+    KnownMethod("vq_diffusion", "synthesis"),
+    KnownMethod("denoising_diffusion_gan", "synthesis"),
+    KnownMethod("glide", "synthesis"),
+    KnownMethod("latent_diffusion", "synthesis"),
+    KnownMethod("mat", "edit"),
+    KnownMethod("diffusion_gan_projectedgan", "synthesis"),
+    KnownMethod("diffusion_gan_stylegan2", "synthesis"),
+    KnownMethod("sd1.4", "synthesis", ("sd14", "stablediffusion14")),
+    KnownMethod("deepfloyd_if", "synthesis"),
+    KnownMethod("sdxl", "synthesis", ("sdxl10", "stablediffusionxl", "stablediffusionxl10")),
+    KnownMethod("dalle3", "synthesis"),
+    KnownMethod("flux1_dev", "synthesis"),
+    KnownMethod("flux1_schnell", "synthesis"),
+    KnownMethod("glow", "edit"),
+    KnownMethod("san", "edit"),
+    KnownMethod("wilddeepfake", "mixed"),
+)
+"""What AI-GenBench (arXiv:2504.20865, in its order) and CDDB (arXiv:2205.05467) add to the methods above."""
+
+KNOWN_METHODS = (*DF40_METHODS, *OTHER_METHODS, *IMAGE_GENERATORS)
 
 
 def squeeze(name: str) -> str:
@@ -100,11 +134,7 @@ def squeeze(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-_BY_SPELLING = {
-    spelling: method
-    for method in (*DF40_METHODS, *OTHER_METHODS)
-    for spelling in (squeeze(method.name), *method.aliases)
-}
+_BY_SPELLING = {spelling: method for method in KNOWN_METHODS for spelling in (squeeze(method.name), *method.aliases)}
 
 
 @lru_cache(maxsize=1 << 16)
@@ -116,7 +146,7 @@ def known_method(name: str) -> KnownMethod | None:
 def canonical(name: str) -> str:
     """Return the canonical name of the method that ``name`` spells.
 
-    A name that stands in neither list becomes lower case with ``_`` for blanks and hyphens, so that a new method needs
+    A name that stands in no list becomes lower case with ``_`` for blanks and hyphens, so that a new method needs
     no entry here.
 
     >>> canonical("StarGAN2"), canonical("Whichfaceisreal"), canonical("My-New GAN")

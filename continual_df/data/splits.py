@@ -14,18 +14,19 @@ from continual_df.data.frame_table import SPLITS
 from continual_df.errors import StreamError
 
 
-def linked_components(frame: pd.DataFrame) -> np.ndarray:
+def linked_components(frame: pd.DataFrame, by_identity: bool = True) -> np.ndarray:
     """Return the component of every row, (N,) int: rows that share a group or an identity, directly or over others.
 
     A swap shows two identities and so links the groups of both. Rows without an identity are linked by group alone.
 
     Args:
         frame: Frame table; ``identity`` is optional.
+        by_identity: Whether a shared identity links groups.
     """
     num = len(frame)
     group, groups = pd.factorize(frame["group"])
     row, token = np.arange(num), group
-    if "identity" in frame.columns:
+    if by_identity and "identity" in frame.columns:
         people = frame["identity"].reset_index(drop=True).str.split("|").explode()
         people = people[people.notna() & (people != "")]
         code, _ = pd.factorize(people)
@@ -37,7 +38,9 @@ def linked_components(frame: pd.DataFrame) -> np.ndarray:
     return np.asarray(component[:num])
 
 
-def split_by_group(frame: pd.DataFrame, fractions: Sequence[float] = (0.7, 0.1, 0.2), seed: int = 0) -> pd.Series:
+def split_by_group(
+    frame: pd.DataFrame, fractions: Sequence[float] = (0.7, 0.1, 0.2), seed: int = 0, by_identity: bool = True
+) -> pd.Series:
     """Return ``train``, ``val`` or ``test`` for every row, by linked components (`linked_components`).
 
     Components are taken in an order that depends on the seed and their groups' names alone, and each goes to the split
@@ -47,6 +50,7 @@ def split_by_group(frame: pd.DataFrame, fractions: Sequence[float] = (0.7, 0.1, 
         frame: Frame table with ``group``, optionally ``identity``.
         fractions: Shares of train, val and test, which sum to 1; a share of 0 leaves the split out.
         seed: Seed of the order.
+        by_identity: Whether groups that share an identity stay together.
 
     Returns:
         Series with the index of ``frame``.
@@ -58,7 +62,7 @@ def split_by_group(frame: pd.DataFrame, fractions: Sequence[float] = (0.7, 0.1, 
         raise StreamError(
             f"split fractions are {tuple(fractions)}; give three shares of train, val, test that sum to 1."
         )
-    component = linked_components(frame)
+    component = linked_components(frame, by_identity)
     table = pd.DataFrame({"component": component, "group": frame["group"].to_numpy()})
     parts = table.groupby("component").agg(name=("group", "min"), rows=("group", "size"))
     parts["key"] = [hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).hexdigest() for name in parts["name"]]
@@ -78,6 +82,6 @@ def split_by_group(frame: pd.DataFrame, fractions: Sequence[float] = (0.7, 0.1, 
         raise StreamError(
             f"split '{empty}' stays empty: the {len(frame)} rows form {len(parts)} part(s) linked by group or "
             f"identity, the biggest with {biggest['rows']} rows (around group '{biggest['name']}'). Use the data set's "
-            "own splits, or correct the columns 'group' and 'identity'."
+            "own splits, correct the columns 'group' and 'identity', or set link_identities: false to go by group alone."
         )
     return pd.Series([chosen[item] for item in component], index=frame.index, name="split", dtype=object)

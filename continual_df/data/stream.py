@@ -13,8 +13,8 @@ import torch
 
 from continual_df.data.frame_table import SPLITS, FrameTable
 from continual_df.errors import StreamError
-from continual_df.randomness import priority
 from continual_df.labels import FAKE, REAL, REAL_METHOD, UNKNOWN
+from continual_df.randomness import priority
 from continual_df.task import Rows, Task
 
 HELD_OUT = -1
@@ -199,7 +199,9 @@ def _check_filled(frame: pd.DataFrame, member: pd.DataFrame, task: Task, split: 
     missing = {FAKE} - labels if split == "test" and labels else {REAL, FAKE} - labels
     if missing:
         kind = "reals of its sources" if missing == {REAL} else "fakes" if missing == {FAKE} else "images"
-        fix = "set data.init_args.val_fraction to take some from train" if split == "val" else "check the table's split"
+        fix = "check the table's split"
+        if split == "val":
+            fix = "set val_fraction to take some from train, and link_identities: false where swaps link all people"
         raise StreamError(f"Task {task.number} ('{task.name}') has no {kind} in split '{split}': {fix}.")
 
 

@@ -135,6 +135,25 @@ def forward_transfer(matrix: ArrayLike) -> float:
     return _mean(np.array([a[j, j] - a[0, j] for j in range(1, a.shape[1])]))
 
 
+def next_task(matrix: ArrayLike) -> float:
+    """Return how well the next task is met before it is learnt, mean_{1<=k<T} a[k, k] (next-period average of [1]).
+
+    Row 0, before any training, is left out; in an unfinished run, what was not measured is too.
+
+    [1] Pellegrini et al., AI-GenBench: a new ongoing benchmark for AI-generated image detection, 2025, arXiv:2504.20865
+
+    Args:
+        matrix: (T + 1, T); None and NaN mean not measured.
+
+    Returns:
+        NaN for one task.
+
+    Raises:
+        ValueError: If the shape is not (T + 1, T) with T >= 1.
+    """
+    return _mean(np.diagonal(check_matrix(matrix))[1:])
+
+
 def plasticity(matrix: ArrayLike) -> float:
     """Return how well each task is learnt when it arrives, mean_{j<L} a[j+1, j] (learning accuracy of [1]).
 

@@ -26,7 +26,7 @@ METRICS = (*FRAME_METRICS, *VIDEO_METRICS)
 
 LOWER_IS_BETTER = ("eer", "eer_video")
 """Their forgetting, first_minus_last, bwt and fwt are those of the negated matrix: positive forgetting and negative
-transfer mean "became worse" for every metric. Levels (average, average_incremental, plasticity) keep their sign."""
+transfer mean "became worse" for every metric. Levels (average, average_incremental, plasticity, next_task) keep their sign."""
 
 NUM_DRAWS = 1000
 LEVEL = 0.95
@@ -135,6 +135,7 @@ def summarise(metric: str, matrix: NDArray[np.float64]) -> dict[str, float]:
         "fwt": summaries.forward_transfer(signed),
         "average_incremental": summaries.average_incremental(matrix),
         "plasticity": summaries.plasticity(matrix),
+        "next_task": summaries.next_task(matrix),
     }
 
 

@@ -55,6 +55,15 @@ def test_a_first_folder_may_be_the_split(tmp_path: Path) -> None:
     assert frame["method"].tolist() == ["lia", "real", "x"]
 
 
+def test_a_first_folder_may_stand_for_another_split_and_a_second_one_be_passed_over(tmp_path: Path) -> None:
+    root = build(
+        tmp_path / "cyclegan", "train/horse/0_real/a.png", "train/horse/1_fake/b.png", "val/apple/1_fake/c.png"
+    )
+    frame = FolderTree(str(root), method="cyclegan", splits={"val": "test"}).read().frame.sort_values("path")
+    assert frame["split"].tolist() == ["train", "train", "test"]
+    assert frame["method"].tolist() == ["real", "cyclegan", "cyclegan"]
+
+
 def test_names_of_real_and_fake_folders_can_be_set(tmp_path: Path) -> None:
     root = build(tmp_path / "set", "Pristine/a.png", "lia/Forged/b.png")
     frame = FolderTree(str(root), real=["pristine"], fake=["forged"]).read().frame.set_index("path")

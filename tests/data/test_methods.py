@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from continual_df.data.class_labels import meaning_of, method_in_path
-from continual_df.data.methods import DF40_METHODS, OTHER_METHODS, canonical, known_method, squeeze
+from continual_df.data.methods import DF40_METHODS, KNOWN_METHODS, canonical, known_method, squeeze
 from continual_df.data.video_ids import Scheme, VideoId, parse_video_id, source_of
 
 # as in DF40's README tree, with the spellings seen on disk
@@ -64,9 +64,7 @@ def test_case_and_separators_do_not_matter(change: object) -> None:
 
 
 def test_no_spelling_means_two_methods() -> None:
-    spellings = Counter(
-        spelling for method in (*DF40_METHODS, *OTHER_METHODS) for spelling in {squeeze(method.name), *method.aliases}
-    )
+    spellings = Counter(spelling for method in KNOWN_METHODS for spelling in {squeeze(method.name), *method.aliases})
     assert max(spellings.values()) == 1
     assert all(squeeze(spelling) == spelling for spelling in spellings)
 

@@ -15,6 +15,7 @@ from continual_df.evaluation.matrix import (
     forgetting,
     forward_transfer,
     last_row,
+    next_task,
     plasticity,
 )
 
@@ -27,6 +28,7 @@ ALL = (
     backward_transfer,
     forward_transfer,
     plasticity,
+    next_task,
 )
 # task 1 peaks after task 2, so that maximum-minus-last and first-minus-last differ
 MATRIX = np.array([[0.5, 0.5, 0.5], [0.9, 0.6, 0.4], [0.95, 0.8, 0.55], [0.8, 0.6, 0.95]])
@@ -42,6 +44,7 @@ MATRIX = np.array([[0.5, 0.5, 0.5], [0.9, 0.6, 0.4], [0.95, 0.8, 0.55], [0.8, 0.
         (backward_transfer, ((0.8 - 0.9) + (0.6 - 0.8)) / 2),
         (forward_transfer, ((0.6 - 0.5) + (0.55 - 0.5)) / 2),
         (plasticity, (0.9 + 0.8 + 0.95) / 3),
+        (next_task, (0.6 + 0.55) / 2),
     ],
 )
 def test_summary_equals_hand_number(function: Callable[[ArrayLike], float], expected: float) -> None:
@@ -61,7 +64,7 @@ def test_forgetting_is_zero_and_transfer_positive_where_the_last_row_is_best() -
     assert backward_transfer(matrix) == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("function", [forgetting, first_minus_last, backward_transfer, forward_transfer])
+@pytest.mark.parametrize("function", [forgetting, first_minus_last, backward_transfer, forward_transfer, next_task])
 def test_differences_between_tasks_do_not_exist_for_one_task(function: Callable[[ArrayLike], float]) -> None:
     assert np.isnan(function([[0.5], [0.9]]))
 
@@ -112,6 +115,7 @@ def test_unfinished_run_counts_the_tasks_learnt_so_far() -> None:
     assert forgetting(matrix) == 0.0  # task 1 is at its best, task 2 was just learnt
     assert backward_transfer(matrix) == pytest.approx(0.95 - 0.9)
     assert plasticity(matrix) == pytest.approx((0.9 + 0.8) / 2)
+    assert next_task(matrix) == next_task(MATRIX)
     assert forward_transfer(matrix) == pytest.approx(((0.6 - 0.5) + (0.55 - 0.5)) / 2)
 
 

@@ -168,6 +168,7 @@ def test_summary_is_that_of_the_matrix_and_errors_forget_upwards(tmp_path: Path)
             "fwt": 0.0,
             "average_incremental": incremental,
             "plasticity": plastic,
+            "next_task": 0.5,
         }
     assert set(result["summary"]) == set(result["matrices"]) == set(METRICS)
 

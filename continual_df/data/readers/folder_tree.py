@@ -23,17 +23,21 @@ _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", 
 class FolderTree(Reader):
     """Images under ``<method>/<group>/``, ``<method>/``, ``0_real`` and ``1_fake``, or ``<method>/0_real`` and so on.
 
-    A first folder ``train``, ``val`` or ``test`` is the split. Folders below the class are the group (and the video);
+    A first folder ``train``, ``val`` or ``test`` is the split; in CDDB [1] a second one, above ``0_real``, may name
+    what is shown, so ``method`` is set there. Folders below the class are the group (and the video);
     images right in it are stills, grouped by their name, so that a photo and its forgeries of the same name stay
     together.
+
+    [1] Li et al., 2023, arXiv:2205.05467
 
     Args:
         root: Folder of the tree.
         source: Domain of the pixels; by default the root's name.
         real: Names of folders that hold real images, in any case.
         fake: Names of folders that hold fakes of the method that is named above them.
-        method: Method of fakes whose folder names none (``1_fake`` at the top); by default the root's name.
+        method: Method of all fakes in such folders; by default the folder above them, else the root's name.
         split: Split of all images, where the tree has no folders for it.
+        splits: Split for which a first folder stands, where its name says otherwise, e.g. ``{val: test}``.
     """
 
     root: str
@@ -42,6 +46,7 @@ class FolderTree(Reader):
     fake: list[str] = field(default_factory=lambda: ["fake", "1_fake", "fakes", "ai"])
     method: str | None = None
     split: Literal["train", "val", "test"] | None = None
+    splits: dict[str, Literal["train", "val", "test"]] = field(default_factory=dict)
 
     def read(self) -> FrameTable:
         """Return all images of the tree, in the order of their paths."""
@@ -49,13 +54,14 @@ class FolderTree(Reader):
         name = root.resolve().name
         source = self.source or name
         real, fake = ({item.casefold() for item in names} for names in (self.real, self.fake))
+        split_of = {**_SPLITS, **{folder.lower(): split for folder, split in self.splits.items()}}
         rows, skipped = [], []
         for path in _files(root):
             folders, stem = path.split("/")[:-1], Path(path).stem
             if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
                 skipped.append(Skipped(path, f"not an image ('{Path(path).suffix or 'no ending'}')"))
                 continue
-            split = _SPLITS.get(folders[0].lower()) if folders else None
+            split = split_of.get(folders[0].lower()) if folders else None
             rest = folders[1:] if split else folders
             kinds = [part.casefold() in real or part.casefold() in fake for part in rest]
             if not rest:
@@ -66,7 +72,7 @@ class FolderTree(Reader):
                 )
             at = kinds.index(True) if any(kinds) else 0
             is_real = rest[at].casefold() in real
-            named = rest[at] if not any(kinds) else (rest[0] if at else self.method or name)
+            named = rest[at] if not any(kinds) else (self.method or (rest[0] if at else name))
             method = REAL_METHOD if is_real else canonical(named)
             below = "/".join(rest[at + 1 :])
             rows.append(

@@ -1,0 +1,204 @@
+"""Every YAML under experiments/, found by glob: a new one joins by itself, with its data set in `ROOTS`."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import yaml
+
+from continual_df.cli import main
+from continual_df.commands import run as run_command
+from continual_df.data.methods import KNOWN_METHODS, canonical
+from continual_df.evaluation import results
+from continual_df.forgeries.operators import operators
+from tests.experiments import made_up_data
+
+FOLDER = Path(__file__).parents[2] / "experiments"
+EXPERIMENTS = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml"))
+
+PUBLISHED = {
+    "sur_lid/protocol_1.yaml": ["SDv21", "FF++", "DFDCP", "CDF"],
+    "sur_lid/protocol_2.yaml": ["Hybrid", "FR", "FS", "EFS"],
+    "dfil.yaml": ["FF++", "DFDC-P", "DFD", "CDF2"],
+    "cddb/easy.yaml": ["GauGAN", "BigGAN", "CycleGAN", "IMLE", "FF++", "CRN", "WildDeepfake"],
+    "cddb/hard.yaml": ["GauGAN", "BigGAN", "WildDeepfake", "WhichFaceIsReal", "SAN"],
+    "cddb/long.yaml": [
+        *["GauGAN", "BigGAN", "CycleGAN", "IMLE", "FF++", "CRN", "WildDeepfake", "Glow", "StarGAN", "StyleGAN"],
+        *["WhichFaceIsReal", "SAN"],
+    ],
+    "df40_ten.yaml": [
+        *["FF++", "MCNet", "BlendFace", "StyleGAN3", "StyleGAN-XL", "Wav2Lip", "SadTalker", "StyleGAN2", "SimSwap"],
+        "InSwapper",
+    ],
+    "real_faces/date.yaml": ["stargan", "stylegan2", "dfdc_faceswap", "sd21", "sdxl", "flux1"],
+    "real_faces/reversed.yaml": ["flux1", "sdxl", "sd21", "dfdc_faceswap", "stylegan2", "stargan"],
+    "real_faces/joint.yaml": ["all six"],
+}
+
+AI_GENBENCH = [
+    *["CycleGAN", "Cascaded Refinement Networks", "ProGAN", "StarGAN", "SN-PatchGAN", "BigGAN", "IMLE", "StyleGAN1"],
+    *["GauGAN", "StyleGAN2", "DDPM", "CIPS", "VQGAN", "GANformer", "ADM", "StyleGAN3", "LaMa", "FaceSynthetics"],
+    *["ProjectedGAN", "Palette", "VQ-Diffusion", "Denoising Diffusion GAN", "Glide", "Latent Diffusion", "Midjourney"],
+    *["MAT", "Diffusion GAN (ProjectedGAN)", "Diffusion GAN (StyleGAN2)", "Stable Diffusion 1.4"],
+    *["Stable Diffusion 1.5", "Stable Diffusion 2.1", "DeepFloyd IF", "Stable Diffusion XL 1.0", "DALL-E 3"],
+    *["FLUX 1 Dev", "FLUX 1 Schnell"],
+]
+"""The generators as the benchmark's metadata spells and orders them."""
+
+REAL_FACES = {"celeba": ["stargan"], "ffhq": ["stylegan2", "sd21", "sdxl", "flux1"], "dfdc": ["dfdc_faceswap"]}
+
+FORGED = [name for name in operators() if not name.startswith("null_")]
+CONTROLS = [name for name in operators() if name.startswith("null_")]
+
+OWN_NAMES = {"dfdc_faceswap", "sd21", "flux1", *FORGED}
+"""Methods of tables that bring their own names, which no reader translates."""
+
+SMALL = """
+trainer: {max_epochs: 1, limit_train_batches: 1}
+model: {init_args: {detector: {init_args: {backbone: test_resnet, pretrained: false, weights: null}}}}
+data: {init_args: {image_size: 32}}
+"""
+"""Detector and size, one epoch of one batch; nothing else is overridden."""
+
+
+class Finished(NamedTuple):
+    """An experiment that ran on made-up data."""
+
+    name: str
+    settings: dict[str, Any]
+    folder: Path
+    stream: dict[str, Any]
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    settings: dict[str, Any] = yaml.safe_load((FOLDER / name).read_text())
+    return settings
+
+
+def run_small(name: str, folder: Path) -> int:
+    """Run an experiment with the settings of `SMALL` and return its exit status."""
+    small = folder / "small.yaml"
+    small.write_text(SMALL)
+    return main(["run", "--config", str(FOLDER / name), "--config", str(small)])
+
+
+@pytest.fixture(scope="module")
+def cwd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Every data set, made up; the environment variables name their roots."""
+    root = tmp_path_factory.mktemp("experiments")
+    made_up_data.deepfakebench(root / "DEEPFAKEBENCH_ROOT")
+    made_up_data.df40(root / "DF40_ROOT")
+    made_up_data.sdv21(root / "SDV21_ROOT")
+    made_up_data.cddb(root / "CDDB_ROOT")
+    made_up_data.ai_genbench(root / "AIGENBENCH_ROOT", AI_GENBENCH)
+    made_up_data.table(root / "REAL_FACES_ROOT", "frames.csv", REAL_FACES)
+    made_up_data.table(root / "runs/quickstart/faces", "table.parquet", {"orl": [*FORGED, *CONTROLS]})
+    with pytest.MonkeyPatch.context() as patch:
+        for folder in root.glob("*_ROOT"):
+            patch.setenv(folder.name, str(folder))
+        patch.chdir(root)
+        yield root
+
+
+@pytest.fixture(scope="module", params=EXPERIMENTS)
+def finished(cwd: Path, request: pytest.FixtureRequest) -> Finished:
+    settings = settings_of(request.param)
+    folder = cwd / settings["run_dir"]
+    with pytest.MonkeyPatch.context() as patch:
+        # most of the time goes there, and they are tested elsewhere
+        patch.setattr(run_command, "draw_figures", lambda *_: ([], []))
+        patch.setattr(results, "method_sets", lambda _: {})
+        patch.setattr(results, "evaluate_run", functools.partial(results.evaluate_run, num_draws=2))
+        assert run_small(request.param, cwd) == 0
+    return Finished(request.param, settings, folder, json.loads((folder / "stream.json").read_text()))
+
+
+def test_an_experiment_trains_a_batch_per_task_and_is_evaluated_on_all_tasks(finished: Finished) -> None:
+    num_tasks = len(finished.stream["tasks"])
+    steps = pd.read_csv(finished.folder / "metrics.csv").query("metric == 'train/loss'")
+    assert steps["task"].tolist() == list(range(1, num_tasks + 1))
+    matrix = np.array(json.loads((finished.folder / "results.json").read_text())["matrices"]["auc"], dtype=float)
+    assert matrix.shape == (num_tasks + 1, num_tasks)
+    assert np.isfinite(matrix).all()
+
+
+def test_an_experiment_has_the_published_tasks_in_order(finished: Finished) -> None:
+    names = [task["name"] for task in finished.stream["tasks"]]
+    if finished.name == "ai_genbench_windows.yaml":
+        windows = [task["methods"] for task in finished.stream["tasks"]]
+        assert [len(window) for window in windows] == [4] * 9
+        assert list(itertools.chain(*windows)) == [canonical(generator) for generator in AI_GENBENCH]
+    elif finished.name in PUBLISHED:
+        assert names == PUBLISHED[finished.name]
+    assert names == [
+        task.get("name") or "+".join(task["methods"]) for task in finished.settings["data"]["init_args"]["tasks"]
+    ]
+
+
+def test_every_image_that_an_experiment_names_is_used_once_per_task(finished: Finished) -> None:
+    members = pd.read_parquet(finished.folder / "membership.parquet").query("task >= 0")
+    assert not members.duplicated(["sample", "task"]).any()
+    per_sample = members.groupby("sample")["split"].nunique()
+    assert (per_sample == 1).all()
+    if finished.settings["data"]["init_args"]["reals"] == "split":
+        assert members["sample"].is_unique
+
+
+class ParsedOnly(run_command.StreamCLI):
+    """The settings, resolved by the parser, with nothing built from them."""
+
+    def instantiate_classes(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_real_values_of_an_experiment_resolve(name: str, cwd: Path) -> None:
+    config = ParsedOnly(["--config", str(FOLDER / name)]).config
+    detector = config.model.init_args.detector.init_args
+    assert timm.is_model(detector.backbone)
+    if detector.pretrained:
+        published = timm.get_pretrained_cfg(detector.backbone)
+        assert published is not None
+        assert published.has_weights
+    methods = {method for task in config.data.init_args.tasks for method in task.methods}
+    assert methods <= {method.name for method in KNOWN_METHODS} | OWN_NAMES
+    assert (cwd / config.run_dir).is_relative_to(cwd / "runs")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_missing_root_is_one_sentence(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    variables = sorted(set(re.findall(r"oc\.env:(\w+)", (FOLDER / name).read_text())))
+    for variable in variables:
+        monkeypatch.delenv(variable, raising=False)
+    expected = []
+    if variables:
+        assert run_small(name, tmp_path) == 2
+        expected.append(rf"the environment variable ({'|'.join(variables)}) is not set")
+        for variable in variables:
+            monkeypatch.setenv(variable, str(tmp_path / "nowhere"))
+    assert run_small(name, tmp_path) == 2
+    expected.append("nowhere" if variables else "runs/quickstart")
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("continual-df run: ")]
+    assert len(said) == len(expected)
+    assert all(re.search(pattern, line) for pattern, line in zip(expected, said, strict=True)), said
+    assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+def test_every_environment_variable_is_explained_in_the_comment() -> None:
+    for name in EXPERIMENTS:
+        text = (FOLDER / name).read_text()
+        comment = text.partition("seed_everything")[0]
+        assert set(re.findall(r"oc\.env:(\w+)", text)) == set(re.findall(r"\b[A-Z0-9_]+_ROOT\b", comment)), name
