@@ -18,7 +18,7 @@ from torch import Tensor
 from continual_df.data.datamodule import StreamDataModule
 from continual_df.data.stream import Stream
 from continual_df.evaluation.results import write_results
-from continual_df.ledger import Ledger
+from continual_df.ledger import Ledger, combine_ranks
 from continual_df.memory import ReplayMemory
 from continual_df.methods.base import Method
 from continual_df.run_folder import RunFolder, is_writer
@@ -83,8 +83,9 @@ def _run(
         predictions = _predict(method, data, trainer, _asked(stream, task.number))
         _commit(folder, task.number, predictions, method)
         folder.drop_epochs(task.number)
+        costs = combine_ranks(_from_all(ledger.state_dict()))
         if is_writer():
-            folder.write_json("compute.json", ledger.to_json())
+            folder.write_json("compute.json", costs.to_json())
             results = write_results(folder.path)
             report(task, results)
     return results
@@ -120,15 +121,21 @@ def _extract(
         parts = trainer.predict(method, datamodule=_RowsModule(data, rows)) or []
     finally:
         method.predict_fields = usual
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        gathered: list[Any] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(gathered, parts)
-        parts = [part for rank in gathered for part in rank]
+    parts = [part for rank in _from_all(parts) for part in rank]
     outputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
     sample = outputs.pop("sample", torch.empty(0, dtype=torch.long))
     order = torch.argsort(sample)
     place = order[torch.searchsorted(sample[order], rows.sample)]
     return {name: value[place] for name, value in outputs.items()}
+
+
+def _from_all(value: Any) -> list[Any]:  # noqa: ANN401
+    """Return ``value`` of every process, by rank."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [value]
+    gathered: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(gathered, value)
+    return gathered
 
 
 class _RowsModule(pl.LightningDataModule):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,16 +29,24 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def create(self, config: str) -> None:
-        """Make the folder and write ``config.yaml``.
+    def refuse_existing(self) -> None:
+        """Refuse a folder that holds something; before the data set is read, which may take minutes.
 
         Raises:
-            RunFolderError: If it exists already and is not empty.
+            RunFolderError: If the folder exists already and is not empty.
         """
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise RunFolderError(
                 f"The run folder '{self.path}' exists already: choose another --run_dir, or remove it first."
             )
+
+    def create(self, config: str) -> None:
+        """Make the folder and write ``config.yaml``.
+
+        Raises:
+            RunFolderError: If the folder exists already and is not empty.
+        """
+        self.refuse_existing()
         for name in ("predictions", "tasks"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
         self._write("config.yaml", lambda path: path.write_text(config, encoding="utf-8"))
@@ -79,6 +86,12 @@ class RunFolder:
         if is_writer() and self.epochs(number).exists():
             shutil.rmtree(self.epochs(number).parent)
 
+    def discard_unstarted(self) -> None:
+        """Remove the folder where nothing has been predicted: a run that failed before its first task leaves none."""
+        predictions = self.path / "predictions"
+        if is_writer() and predictions.is_dir() and not any(predictions.iterdir()):
+            shutil.rmtree(self.path)
+
     def _write(self, name: str, write: Callable[[Path], object]) -> None:
         with _renamed(self.path / name) as path:
             write(path)
@@ -95,7 +108,7 @@ def _renamed(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         if partial.is_dir():
             shutil.rmtree(partial)

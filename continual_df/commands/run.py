@@ -38,7 +38,12 @@ from continual_df.task import Task
 CLASSES = (BenchmarkStream, ForgeryStream, Finetune, Joint, Replay, ReplayMemory, TimmDetector)
 """Imported, as all readers are, so that a YAML may use the bare class name as class_path."""
 
-QUIET = (".*LeafSpec.*", ".*number of training batches.*logging interval.*", ".*does not have many workers.*", ".*LightningCLI.s args parameter.*")
+QUIET = (
+    ".*LeafSpec.*",
+    ".*number of training batches.*logging interval.*",
+    ".*does not have many workers.*",
+    ".*LightningCLI.s args parameter.*",
+)
 """Warnings of libraries that tell a user nothing that they could act on."""
 
 PACKAGES = ("continual-df", "torch", "torchvision", "pytorch-lightning", "timm", "avalanche-lib", "numpy", "pandas")

@@ -17,10 +17,10 @@ from torch.utils.data import Dataset
 from continual_df.data.dataset import DrawDataset, RowDataset
 from continual_df.data.frame_table import FrameTable
 from continual_df.data.images import ImageSource
-from continual_df.data.stream import Stream
+from continual_df.data.stream import HELD_OUT, Stream
 from continual_df.errors import StreamError
-from continual_df.randomness import priority
 from continual_df.labels import FAKE, REAL, REAL_METHOD
+from continual_df.randomness import priority
 from continual_df.task import Rows, Task
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def to_benchmark(stream: Stream, images: ImageSource, image_size: int | None = N
     from avalanche.benchmarks import benchmark_from_datasets
     from avalanche.benchmarks.utils import DataAttribute, TaskAwareSupervisedClassificationDataset
 
-    def dataset(rows: Rows) -> Any:
+    def dataset(rows: Rows) -> Any:  # noqa: ANN401
         columns = [
             DataAttribute(rows.label.tolist(), "targets"),
             DataAttribute(rows.sample.tolist(), "sample", use_in_getitem=True),
@@ -58,10 +58,11 @@ def read_benchmark(benchmark: Any, val_fraction: float, seed: int) -> tuple[Stre
     """Return any Avalanche benchmark of images as a stream, with its pixels.
 
     Target 0 is real and target c is the method ``class_c``; experience k is task k. Items pass through the benchmark's
-    own transforms.
+    evaluation transforms: the ones for training draw from generators that nobody seeds by address.
 
     Args:
-        benchmark: Has ``train_stream`` and ``test_stream`` of equal length, optionally ``val_stream``.
+        benchmark: Has ``train_stream`` and ``test_stream``, optionally ``val_stream``, of equal length; a ``test`` or
+            ``val`` stream of one experience belongs to every task.
         val_fraction: Share of the training samples that becomes validation without a ``val_stream``.
         seed: Decides which samples those are.
 
@@ -71,8 +72,9 @@ def read_benchmark(benchmark: Any, val_fraction: float, seed: int) -> tuple[Stre
     streams = {"train": list(benchmark.train_stream), "test": list(benchmark.test_stream)}
     if hasattr(benchmark, "val_stream"):
         streams["val"] = list(benchmark.val_stream)
+    num_tasks = len(streams["train"])
     lengths = {name: len(experiences) for name, experiences in streams.items()}
-    if len(set(lengths.values())) != 1:
+    if not num_tasks or not all(lengths[name] in (1, num_tasks) for name in streams):
         raise StreamError(f"The benchmark's streams differ in length ({lengths}): each task needs train and test data.")
     datasets, parts = [], []
     for split, experiences in streams.items():
@@ -80,24 +82,30 @@ def read_benchmark(benchmark: Any, val_fraction: float, seed: int) -> tuple[Stre
             targets = np.asarray([int(target) for target in experience.dataset.targets])
             if not len(targets):
                 raise StreamError(f"Experience {index} of the benchmark's {split} stream holds no data.")
-            datasets.append(experience.dataset)
+            datasets.append(experience.dataset.eval())
             names = [f"{split}/{index}/{row}" for row in range(len(targets))]
-            parts.append(pd.DataFrame({"path": names, "target": targets, "task": index, "split": split}))
+            task = HELD_OUT if lengths[split] < num_tasks else index
+            parts.append(pd.DataFrame({"path": names, "target": targets, "task": task, "split": split}))
     frame = pd.concat(parts, ignore_index=True)
     frame["label"] = np.where(frame["target"] == 0, REAL, FAKE)
     frame["method"] = [REAL_METHOD if target == 0 else f"class_{target}" for target in frame["target"]]
     frame["source"], frame["group"] = "avalanche", frame["path"]
     if "val" not in streams:
-        train = frame.index[frame["split"] == "train"]
-        frame.loc[train[priority(seed, train) < np.uint64(val_fraction * 2**64)], "split"] = "val"
+        train = frame[frame["split"] == "train"]
+        rank = train.assign(key=priority(seed, train.index)).groupby("task")["key"].rank(method="first")
+        val = rank <= (val_fraction * train.groupby("task")["target"].transform("size")).round()
+        frame.loc[train.index[val], "split"] = "val"
     class_ids = {REAL_METHOD: REAL}
     tasks = []
-    for index in range(lengths["train"]):
+    for index in range(num_tasks):
         targets = np.unique(frame.loc[(frame["task"] == index) & (frame["split"] == "train"), "target"])
         class_ids |= {f"class_{target}": int(target) for target in targets if target}
         methods = tuple(f"class_{target}" for target in targets if target)
         tasks.append(Task(index, f"experience {index + 1}", methods, (), dict(class_ids), index))
-    membership = frame.rename_axis("sample").reset_index()[["sample", "task", "split"]]
+    member = frame.rename_axis("sample").reset_index()[["sample", "task", "split"]]
+    shared = member[member["task"] == HELD_OUT]
+    everywhere = [shared.assign(task=index) for index in range(num_tasks)]
+    membership = pd.concat([member[member["task"] != HELD_OUT], *everywhere], ignore_index=True)
     table = FrameTable(frame[["path", "label", "method", "source", "group", "split"]], Path())
     return Stream(table, tasks, membership), _BenchmarkImages(datasets)
 

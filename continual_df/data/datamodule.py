@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytorch_lightning as pl
@@ -16,13 +16,16 @@ from torchvision.transforms import v2
 
 from continual_df.data.dataset import DrawDataset, RowDataset
 from continual_df.data.frame_table import FrameTable, concat_tables
-from continual_df.data.images import Channels, ImageSource, TableImages, drop_unreadable
+from continual_df.data.images import Channels, ImageSource, TableImages, drop_unreadable, refuse_sizes
 from continual_df.data.readers import Reader
 from continual_df.data.sampler import PlanBatchSampler, Source
 from continual_df.data.splits import linked_components, split_by_group
 from continual_df.data.stream import RealDomain, RealPolicy, Stream, TaskSpec, build_stream
 from continual_df.errors import StreamError
 from continual_df.task import Rows
+
+if TYPE_CHECKING:
+    from avalanche.benchmarks import CLScenario
 
 
 class StreamDataModule(pl.LightningDataModule):
@@ -63,6 +66,17 @@ class StreamDataModule(pl.LightningDataModule):
             self._stream, self.images = self.build()
         return self._stream
 
+    def benchmark(self) -> CLScenario:
+        """Return the stream as an Avalanche benchmark, on which any Avalanche strategy trains as it is.
+
+        Its streams are ``train``, ``val``, ``test`` and, where a task has unlabelled images, ``unlabelled``. An item is
+        ``(image, label, sample, method, task)``: image (C, H, W) float32 in [0, 1] at ``image_size`` and without
+        augmentation, label 0 real, 1 fake, -1 unknown; ``task`` is Avalanche's task label.
+        """
+        from continual_df.data.benchmark import to_benchmark
+
+        return to_benchmark(self.stream, self.images, self.image_size)
+
     def begin_task(self, task: int, plan: list[Source]) -> None:
         """Make the next fit train on ``plan`` and validate on the task's own validation split."""
         self._task, self._plan = task, plan
@@ -81,7 +95,9 @@ class StreamDataModule(pl.LightningDataModule):
     def rows_dataloader(self, rows: Rows) -> DataLoader[Any]:
         """Return a loader of ``rows`` in order, without augmentation; each process gets its share."""
         rank, world_size = _process()
-        mine = rows.pick(torch.arange(rank, rows.num, world_size))
+        # where there are fewer rows than processes, some come twice: all must step together
+        place = torch.arange(rank, max(rows.num, world_size), world_size) % max(rows.num, 1)
+        mine = rows.pick(place) if rows.num else rows
         dataset = RowDataset(DrawDataset(self.images, self.image_size), mine)
         per_process = max(1, self.eval_batch_size // world_size)
         return DataLoader(dataset, batch_size=per_process, **self._loader_options())
@@ -148,12 +164,14 @@ class ForgeryStream(StreamDataModule):
     def build(self) -> tuple[Stream, ImageSource]:
         """Read the tables, split them where needed, and realise the stream."""
         table = concat_tables([reader.read() for reader in self.tables])
+        if self.check_images:
+            table, sizes = drop_unreadable(table, self.max_unreadable)
+            if self.image_size is None:
+                refuse_sizes(table, sizes)
         if len(table) == 0:
             raise StreamError(
                 "The tables of data.init_args.tables hold no image: run 'continual-df data check' on them."
             )
-        if self.check_images:
-            table = drop_unreadable(table, self.max_unreadable)
         table.frame["split"] = self._splits(table)
         stream = build_stream(
             table,
@@ -208,10 +226,14 @@ class ForgeryStream(StreamDataModule):
 class BenchmarkStream(StreamDataModule):
     """Any Avalanche benchmark of images: target 0 is real, target c is the method ``class_c``.
 
+    Images pass through the benchmark's evaluation transforms; ``augment`` comes after them, while training.
+
     Args:
-        benchmark: Function (or class) that returns the benchmark; its streams ``train`` and ``test`` are read, and
+        benchmark: Function that returns the benchmark, by import path (``my_module.my_benchmark``), or ``class_path`` and
+            ``init_args`` of a class whose instances do when called; its streams ``train`` and ``test`` are read, and
             ``val`` where there is one.
-        val_fraction: Share of the training samples that becomes validation where the benchmark has no ``val`` stream.
+        val_fraction: Share of the training samples that becomes validation where the benchmark has no ``val`` stream,
+            in [0, 1).
         image_size: Side of the square that images are resized to; None keeps their size.
         augment: torchvision v2 transforms for training images; by default a horizontal flip.
         eval_batch_size: Images a batch in validation and prediction.
@@ -230,13 +252,15 @@ class BenchmarkStream(StreamDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(image_size, augment, eval_batch_size, num_workers, seed)
-        self.benchmark, self.val_fraction = benchmark, val_fraction
+        if not 0 <= val_fraction < 1:
+            raise ValueError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")
+        self.make_benchmark, self.val_fraction = benchmark, val_fraction
 
     def build(self) -> tuple[Stream, ImageSource]:
         """Read the benchmark's streams."""
         from continual_df.data.benchmark import read_benchmark
 
-        return read_benchmark(self.benchmark(), self.val_fraction, self.seed)
+        return read_benchmark(self.make_benchmark(), self.val_fraction, self.seed)
 
 
 def _process() -> tuple[int, int]:

@@ -39,14 +39,14 @@ class DrawDataset(Dataset[dict[str, Any]]):
         self.resize = v2.Resize((image_size, image_size), antialias=True) if image_size else None
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
-        image = self.images(draw.sample)
-        if self.resize is not None and tuple(image.shape[1:]) != tuple(self.resize.size):
-            image = self.resize(image)
-        if self.augment:
-            with torch.random.fork_rng(devices=[]):  # torchvision v2 draws from the global generator
-                torch.manual_seed(seed_at(self.seed, self.task, draw.epoch, draw.sample))
-                for transform in self.augment:
-                    image = transform(image)
+        with torch.random.fork_rng(devices=[]):  # torchvision v2 draws from the global generator
+            # torch.manual_seed would seed the generators of CUDA devices too, and only without workers
+            torch.default_generator.manual_seed(seed_at(self.seed, self.task, draw.epoch, draw.sample))
+            image = self.images(draw.sample)
+            if self.resize is not None and tuple(image.shape[1:]) != tuple(self.resize.size):
+                image = self.resize(image)
+            for transform in self.augment:
+                image = transform(image)
         fields = {name: getattr(draw, name) for name in ("label", "method", "task", "role", "sample")}
         return {"image": to_unit(image), **fields}
 

@@ -18,6 +18,8 @@ from continual_df.labels import FAKE, REAL, REAL_METHOD
 REQUIRED = ("path", "label", "method", "source", "group")
 OPTIONAL = ("video", "identity", "split", "mask", "hash")
 SPLITS = ("train", "val", "test")
+_AGREED = ("label", "method", "source", "group", "identity", "split", "mask", "hash")
+"""What two tables that list the same file must agree on; the name of its video may carry the name of the list."""
 
 
 class Skipped(NamedTuple):
@@ -112,8 +114,11 @@ def empty_frame() -> pd.DataFrame:
 def concat_tables(tables: list[FrameTable]) -> FrameTable:
     """Return one table over the common parent folder of all roots; rows keep their order.
 
+    A file that several tables list (the reals of one data set beside each of its methods) is kept once and counted in
+    ``skipped``, and its clips become one video.
+
     Raises:
-        FrameTableError: If two tables hold the same file.
+        FrameTableError: If two tables contradict each other about a file.
     """
     if len(tables) == 1:
         return tables[0]
@@ -125,8 +130,37 @@ def concat_tables(tables: list[FrameTable]) -> FrameTable:
         for column in [c for c in ("path", "mask") if c in frame.columns]:
             frame[column] = [str(prefix / value) if value else "" for value in frame[column].fillna("")]
         frames.append(frame)
-    frame = check_frame(pd.concat(frames, ignore_index=True), root)
-    return FrameTable(frame, root, [item for table in tables for item in table.skipped])
+    frame, again = _merge_listed_twice(pd.concat(frames, ignore_index=True), root)
+    return FrameTable(check_frame(frame, root), root, [item for table in tables for item in table.skipped] + again)
+
+
+def _merge_listed_twice(frame: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, list[Skipped]]:
+    """Return ``frame`` with each path once, and what was left out; where one row is silent, another may speak."""
+    twice = frame["path"].duplicated(keep=False)
+    if not twice.any():
+        return frame, []
+    shared = frame[twice].replace("", np.nan)
+    for column in [c for c in _AGREED if c in shared.columns]:
+        differs = shared.groupby("path", sort=False)[column].nunique() > 1
+        if differs.any():
+            path = differs.idxmax()
+            values = " and ".join(repr(value) for value in shared.loc[shared["path"] == path, column].dropna().unique())
+            more = f" (and {int(differs.sum()) - 1} more files)" if differs.sum() > 1 else ""
+            raise FrameTableError(
+                f"two tables list '{path}' with different values, {values}{more}",
+                file=root,
+                column=column,
+                fix="Make them agree, or leave the file out of one",
+            )
+    first = shared.groupby("path", sort=False).first().reset_index()  # the first value that is there, column by column
+    kept = frame[~frame["path"].duplicated()].reset_index(drop=True)
+    place = kept.index[kept["path"].isin(first["path"])]
+    kept.loc[place, first.columns] = first.set_axis(place)
+    if "video" in kept.columns:
+        names = shared[["video"]].assign(first=shared.groupby("path")["video"].transform("first")).dropna()
+        kept["video"] = kept["video"].replace(dict(zip(names["video"], names["first"], strict=True)))
+    left_out = frame.loc[frame["path"].duplicated(), "path"]
+    return kept, [Skipped(str(path), "listed by two tables (kept once)") for path in left_out]
 
 
 def write_table(table: FrameTable, path: Path) -> None:

@@ -55,8 +55,10 @@ class TableImages:
         return decode_image(self.root / self.paths[sample], self.channels)
 
 
-def drop_unreadable(table: FrameTable, max_share: float) -> FrameTable:
-    """Return ``table`` without the rows whose image cannot be decoded; they are listed in ``skipped``.
+def drop_unreadable(table: FrameTable, max_share: float) -> tuple[FrameTable, list[tuple[int, int]]]:
+    """Return ``table`` without the rows whose image cannot be decoded, and the (height, width) of the others.
+
+    What is left out is listed in ``skipped``.
 
     Args:
         table: Frame table; every file of it is decoded once.
@@ -66,23 +68,44 @@ def drop_unreadable(table: FrameTable, max_share: float) -> FrameTable:
         FrameTableError: If more than ``max_share`` of the images are unreadable.
     """
 
-    def reason(path: str) -> str | None:
+    def look(path: str) -> tuple[int, int] | str:
         try:
-            decode_image(table.root / path)
+            height, width = decode_image(table.root / path).shape[1:]
         except UnreadableImageError as error:
             return str(error)
-        return None
+        return height, width
 
     with ThreadPoolExecutor() as pool:
-        reasons = list(pool.map(reason, table.frame["path"]))
-    bad = [row for row, text in enumerate(reasons) if text is not None]
+        seen = list(pool.map(look, table.frame["path"]))
+    bad = {row: reason for row, reason in enumerate(seen) if isinstance(reason, str)}
     if len(bad) > max_share * len(table):
+        row, reason = next(iter(bad.items()))
         raise FrameTableError(
             f"{len(bad)} of {len(table)} images are unreadable, more than the share of {max_share:g} that "
-            f"'max_unreadable' allows; the first: {reasons[bad[0]]}",
+            f"'max_unreadable' allows; the first: {reason.rstrip('.')}",
             file=table.root,
-            row=bad[0],
+            row=row,
             fix="Restore the files, or raise data.init_args.max_unreadable",
         )
     skipped = [Skipped(str(table.frame.loc[row, "path"]), "unreadable image") for row in bad]
-    return FrameTable(table.frame.drop(index=bad).reset_index(drop=True), table.root, [*table.skipped, *skipped])
+    readable = table.frame.drop(index=list(bad)).reset_index(drop=True)
+    sizes = [size for size in seen if not isinstance(size, str)]
+    return FrameTable(readable, table.root, [*table.skipped, *skipped]), sizes
+
+
+def refuse_sizes(table: FrameTable, sizes: list[tuple[int, int]]) -> None:
+    """Refuse images of different ``sizes`` (height, width), which no batch can hold.
+
+    Raises:
+        FrameTableError: Naming the first two that differ.
+    """
+    other = next((row for row, size in enumerate(sizes) if size != sizes[0]), None)
+    if other is None:
+        return
+    first, second = (f"'{table.frame.loc[row, 'path']}' is {sizes[row][1]}x{sizes[row][0]}" for row in (0, other))
+    raise FrameTableError(
+        f"images differ in size: {first}, {second}",
+        file=table.root,
+        row=other,
+        fix="Set data.init_args.image_size to resize all to one",
+    )

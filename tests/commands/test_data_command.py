@@ -195,11 +195,27 @@ def test_bad_input_is_one_sentence_and_exit_status_2(
     assert not output.exists()
 
 
-def test_the_same_file_in_two_readers_names_the_configuration(
+def test_readers_that_contradict_each_other_name_the_configuration(
     tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    other = tmp_path / "other.csv"
+    frame = read_table(table).frame
+    frame.assign(group="elsewhere").to_csv(other, index=False)
+    root = str(read_table(table).root)
+    readers = [{"class_path": "TableFile", "init_args": {"path": str(path), "root": root}} for path in (table, other)]
+    config = tmp_path / "two.yaml"
+    config.write_text(json.dumps({"tables": readers}))
+    assert main(["data", "check", str(config)]) == 2
+    message = capsys.readouterr().err
+    assert f"{config}: " in message
+    assert "with different values" in message
+
+
+def test_a_file_in_two_readers_is_counted_once(tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reader = {"class_path": "TableFile", "init_args": {"path": str(table)}}
     config = tmp_path / "two.yaml"
     config.write_text(json.dumps({"tables": [reader, reader]}))
-    assert main(["data", "check", str(config)]) == 2
-    assert f"{config}: " in capsys.readouterr().err
+    main(["data", "check", str(config)])
+    out = capsys.readouterr().out
+    assert "16 images below" in out
+    assert "skipped 16: listed by two tables (kept once)" in out
