@@ -31,6 +31,10 @@ Report = Callable[[Task, dict[str, Any]], None]
 """``report(task, results)`` is called after each task with the results so far."""
 
 
+DRAWS_BETWEEN = 100
+"""Bootstrap draws of the intervals while the stream goes on; after the last task there are as many as anywhere."""
+
+
 def run_stream(
     method: Method, data: StreamDataModule, make_trainer: MakeTrainer, folder: RunFolder, ledger: Ledger, report: Report
 ) -> dict[str, Any]:
@@ -86,7 +90,8 @@ def _run(
         costs = combine_ranks(_from_all(ledger.state_dict()))
         if is_writer():
             folder.write_json("compute.json", costs.to_json())
-            results = write_results(folder.path)
+            last = task is stream.tasks[-1]
+            results = write_results(folder.path) if last else write_results(folder.path, DRAWS_BETWEEN)
             report(task, results)
     return results
 

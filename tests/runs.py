@@ -25,7 +25,7 @@ class RunBuilder:
     images: list[dict[str, Any]] = field(default_factory=list)
     members: list[tuple[int, int, str]] = field(default_factory=list)
 
-    def add(self, method: str, tasks: int | Sequence[int], split: str = "test", **columns: Any) -> int:  # noqa: ANN401
+    def add(self, method: str, tasks: int | Sequence[int], split: str = "test", **columns: Any) -> int:
         """Add an image that is a member of ``tasks`` and return its sample."""
         sample = len(self.images)
         fake = method != "real" and not method.startswith("null_")

@@ -211,7 +211,7 @@ def _recipe(cli: StreamCLI) -> str:
     """Return the resolved configuration, headed by versions and the git commit."""
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     head = f"# {versions}\n# python {sys.version.split()[0]}, git commit {_git_commit()}\n"
-    return head + str(cli.parser.dump(cli.config, skip_none=False, skip_link_targets=True))
+    return head + str(cli.parser.dump(cli.config))
 
 
 def _git_commit() -> str:

@@ -112,6 +112,7 @@ class ForgeryStream(StreamDataModule):
     Args:
         tables: Readers of the data sets.
         tasks: Tasks in order.
+        name: Name of the stream in figures.
         reals: ``reuse``: every task sees all reals of its own sources; ``split``: each real image is in one task only.
         real_domain: ``task``: the reals of each task are a domain of their own; ``shared``: there is one real domain.
         held_out: Methods for testing only (open-world tests, controls).
@@ -136,6 +137,7 @@ class ForgeryStream(StreamDataModule):
         self,
         tables: list[Reader],
         tasks: list[TaskSpec],
+        name: str = "",
         reals: RealPolicy = "reuse",
         real_domain: RealDomain = "task",
         held_out: list[str] | None = None,
@@ -155,6 +157,7 @@ class ForgeryStream(StreamDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(image_size, augment, eval_batch_size, num_workers, seed)
+        self.name = name
         self.tables, self.tasks, self.reals, self.real_domain = tables, tasks, reals, real_domain
         self.held_out, self.max_images = held_out, max_images
         self.fractions, self.resplit, self.val_fraction, self.split_seed = fractions, resplit, val_fraction, split_seed
@@ -182,6 +185,7 @@ class ForgeryStream(StreamDataModule):
             max_images=self.max_images,
             seed=self.split_seed,
         )
+        stream.name = self.name
         return stream, TableImages(table, self.channels)
 
     def _splits(self, table: FrameTable) -> pd.Series:

@@ -50,12 +50,14 @@ class Stream:
         tasks: Tasks in order.
         membership: Columns ``sample``, ``task`` (`HELD_OUT` for none), ``split`` (train, val, test, unlabelled).
         held_out: Methods that are only ever tested on.
+        name: Name in figures; empty where it has none.
     """
 
     table: FrameTable
     tasks: list[Task]
     membership: pd.DataFrame
     held_out: tuple[str, ...] = ()
+    name: str = ""
 
     def rows(self, task: int, split: str) -> Rows:
         """Return the rows of ``task`` (index) in ``split``, in table order; unlabelled ones carry no label."""
@@ -92,6 +94,7 @@ class Stream:
             digest.update(f"{path}\0{task}\0{split}\n".encode())
         return {
             "schema": 1,
+            "name": self.name,
             "tasks": [
                 {
                     "index": task.index,

@@ -111,13 +111,13 @@ def evaluate_run(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
     return plain
 
 
-def write_results(run: Path) -> dict[str, Any]:
-    """Evaluate ``run``, write ``results.json`` under a temporary name, rename it, and return what was written.
+def write_results(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
+    """Evaluate ``run`` (see `evaluate_run`), write ``results.json`` under a temporary name, rename it, and return what was written.
 
     Raises:
         RunFolderError: See `evaluate_run`.
     """
-    result = evaluate_run(run)
+    result = evaluate_run(run, num_draws)
     partial = run / ".results.json.partial"
     partial.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(run / "results.json")

@@ -72,7 +72,7 @@ def loader(num_workers: int = 0, num: int = 20) -> DataLoader[dict[str, Any]]:
     return DataLoader(Images(num), batch_size=4, num_workers=num_workers)
 
 
-def trainer(*callbacks: Callback, max_epochs: int = 1, **options: Any) -> Trainer:  # noqa: ANN401
+def trainer(*callbacks: Callback, max_epochs: int = 1, **options: Any) -> Trainer:
     options = {"logger": False, "enable_checkpointing": False, **options}
     return Trainer(
         accelerator="cpu",
@@ -86,7 +86,7 @@ def trainer(*callbacks: Callback, max_epochs: int = 1, **options: Any) -> Traine
     )
 
 
-def fit(module: LightningModule | None = None, **options: Any) -> Ledger:  # noqa: ANN401
+def fit(module: LightningModule | None = None, **options: Any) -> Ledger:
     ledger = Ledger()
     ledger.task = 1
     with ledger.activate():

@@ -242,7 +242,7 @@ def test_writing_twice_gives_the_same_bytes_of_strict_json(write_run: WriteRun) 
     before = (run / "results.json").read_bytes()
     assert write_results(run) == first
 
-    def refuse(constant: str) -> Any:  # noqa: ANN401
+    def refuse(constant: str) -> Any:
         raise AssertionError(f"{constant} is not JSON")
 
     assert json.loads(before, parse_constant=refuse) == first

@@ -82,7 +82,7 @@ def test_panel_titles_name_the_stream_only_where_streams_differ() -> None:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("draw", [forgetting_curves, average_curve, matrix_heatmap])
-def test_unfinished_and_unmeasured_runs_are_drawn(draw: Any) -> None:  # noqa: ANN401
+def test_unfinished_and_unmeasured_runs_are_drawn(draw: Any) -> None:
     partial = np.array(MATRIX)
     partial[2:] = np.nan
     for matrix in (partial, np.full((4, 3), np.nan)):
@@ -165,7 +165,7 @@ def test_panels_are_at_most_three_wide() -> None:
 
 
 @pytest.mark.parametrize("draw", [forgetting_curves, average_curve, matrix_heatmap])
-def test_files_are_the_same_every_time(draw: Any, tmp_path: Any) -> None:  # noqa: ANN401
+def test_files_are_the_same_every_time(draw: Any, tmp_path: Any) -> None:
     written = []
     for name in ("first", "second"):
         paths = save_figure(draw([group(), group("Replay")]), tmp_path / name, "figure")
