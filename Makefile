@@ -29,7 +29,7 @@ QUICK := runs/quickstart
 quickstart: install
 	rm -rf $(QUICK)
 	$(RUN) forge --reals orl --size 64 --out $(QUICK)/faces \
-	  --methods lowres_warp,decoder_nearest,elastic_grid,pca_reconstruction,double_jpeg_local,null_codec,null_resample
+	  --methods pca_reconstruction,decoder_nearest,double_jpeg_local,lowres_warp,elastic_grid,null_codec,null_resample
 	$(RUN) run --config experiments/quickstart.yaml --model Finetune --run_dir $(QUICK)/finetune
 	$(RUN) run --config experiments/quickstart.yaml
 	$(RUN) plot $(QUICK)

@@ -17,6 +17,8 @@ SIDE = 96
 """Side of a picture in the sheet, in pixels."""
 INCHES = 0.8
 """The same in inches."""
+FRAME = 150
+"""Grey level of the line around a picture, one pixel wide."""
 GAP = 6
 WIDE_GAP = 18
 
@@ -59,7 +61,7 @@ def contact_sheet(rows: Sequence[MethodRow], stream: str) -> Figure:
     sheet = np.full((height, width, 3), 255, dtype=np.uint8)
     centres: list[tuple[float, str]] = []
     with style():
-        figure = Figure(figsize=(width / SIDE * INCHES + 1.7, height / SIDE * INCHES + 0.7))
+        figure = Figure(figsize=(width / SIDE * INCHES + 2.0, height / SIDE * INCHES + 0.7))
         axes = figure.subplots()
         for index in range(num_examples):
             for position, kind in enumerate(kinds):
@@ -74,7 +76,8 @@ def contact_sheet(rows: Sequence[MethodRow], stream: str) -> Figure:
                             x + SIDE / 2, y + SIDE / 2, f"no {kind}", ha="center", va="center", fontsize=7, color=GREY
                         )
                     else:
-                        sheet[y : y + SIDE, x : x + SIDE] = picture
+                        sheet[y : y + SIDE, x : x + SIDE] = FRAME  # or the mask of a whole image is white on white
+                        sheet[y + 1 : y + SIDE - 1, x + 1 : x + SIDE - 1] = picture[1:-1, 1:-1]
         axes.imshow(sheet, interpolation="none")
         axes.grid(False)
         axes.spines[:].set_visible(False)
