@@ -34,6 +34,9 @@ quickstart: install
 	$(RUN) run --config experiments/quickstart.yaml
 	$(RUN) plot $(QUICK)
 
+# One thread a process: two test processes with two threads each would wait for each other on two cores.
+test test-slow test-lowest: export OMP_NUM_THREADS = 1
+
 test: lint
 	$(BIN)/python -m pytest -n 2
 
