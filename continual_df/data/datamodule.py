@@ -157,7 +157,7 @@ class ForgeryStream(StreamDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(image_size, augment, eval_batch_size, num_workers, seed)
-        self.name = name
+        self.stream_name = name
         self.tables, self.tasks, self.reals, self.real_domain = tables, tasks, reals, real_domain
         self.held_out, self.max_images = held_out, max_images
         self.fractions, self.resplit, self.val_fraction, self.split_seed = fractions, resplit, val_fraction, split_seed
@@ -185,7 +185,7 @@ class ForgeryStream(StreamDataModule):
             max_images=self.max_images,
             seed=self.split_seed,
         )
-        stream.name = self.name
+        stream.name = self.stream_name
         return stream, TableImages(table, self.channels)
 
     def _splits(self, table: FrameTable) -> pd.Series:
