@@ -139,7 +139,7 @@ def _merge_listed_twice(frame: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, 
     twice = frame["path"].duplicated(keep=False)
     if not twice.any():
         return frame, []
-    shared = frame[twice].replace("", np.nan)
+    shared = frame[twice].replace("", None)  # None: with NaN, pandas 2 warns that it guesses a new type
     for column in [c for c in _AGREED if c in shared.columns]:
         differs = shared.groupby("path", sort=False)[column].nunique() > 1
         if differs.any():
