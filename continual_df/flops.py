@@ -145,6 +145,8 @@ class FlopCounter:
         # The counter follows modules by global hooks; that they see a compiled module twice does not matter here.
         self._open.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are global hooks")
+        # Up to torch 2.8 at least, a module that the compiler first meets under a counter is never compiled afterwards.
+        self._open.enter_context(torch.compiler.set_stance("force_eager"))
         self._open.enter_context(self._mode)
 
     def stop(self) -> None:
