@@ -59,8 +59,10 @@ def tiny(kind: str) -> Method:
     if kind == "finetune":
         return Finetune(TinyDetector(), OPTIMIZER, batch_size=16)
     if kind == "joint":
-        return Joint(TinyDetector(), OPTIMIZER, batch_size=16)
-    return Replay(TinyDetector(), ReplayMemory(24, rule=select_class_balanced), OPTIMIZER, batch_size=16)
+        return Joint(detector=TinyDetector(), optimizer=OPTIMIZER, batch_size=16)
+    return Replay(
+        ReplayMemory(24, rule=select_class_balanced), detector=TinyDetector(), optimizer=OPTIMIZER, batch_size=16
+    )
 
 
 @pytest.fixture(scope="module")

@@ -126,11 +126,7 @@ class ForgeryStream(StreamDataModule):
         channels: 3 for RGB, 1 for grey.
         check_images: Decode every image once before training, so that none fails in mid-run.
         max_unreadable: Largest share of unreadable images that is left out (counted and listed) before the run stops.
-        image_size: Side of the square that images are resized to; None keeps their size.
-        augment: torchvision v2 transforms for training images; by default a horizontal flip.
-        eval_batch_size: Images a batch in validation and prediction.
-        num_workers: Worker processes of each loader.
-        seed: Seed of sampling and augmentation; linked to ``seed_everything``.
+        **kwargs: Those of `StreamDataModule`.
     """
 
     def __init__(
@@ -150,13 +146,9 @@ class ForgeryStream(StreamDataModule):
         channels: Channels = 3,
         check_images: bool = True,
         max_unreadable: float = 0.01,
-        image_size: int | None = None,
-        augment: list[nn.Module] | None = None,
-        eval_batch_size: int = 128,
-        num_workers: int = 0,
-        seed: int = 0,
+        **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(image_size, augment, eval_batch_size, num_workers, seed)
+        super().__init__(**kwargs)
         self.stream_name = name
         self.tables, self.tasks, self.reals, self.real_domain = tables, tasks, reals, real_domain
         self.held_out, self.max_images = held_out, max_images
@@ -238,24 +230,16 @@ class BenchmarkStream(StreamDataModule):
             ``val`` where there is one.
         val_fraction: Share of the training samples that becomes validation where the benchmark has no ``val`` stream,
             in [0, 1).
-        image_size: Side of the square that images are resized to; None keeps their size.
-        augment: torchvision v2 transforms for training images; by default a horizontal flip.
-        eval_batch_size: Images a batch in validation and prediction.
-        num_workers: Worker processes of each loader.
-        seed: Seed of sampling and augmentation; linked to ``seed_everything``.
+        **kwargs: Those of `StreamDataModule`.
     """
 
     def __init__(
         self,
         benchmark: Callable[[], Any],
         val_fraction: float = 0.1,
-        image_size: int | None = None,
-        augment: list[nn.Module] | None = None,
-        eval_batch_size: int = 128,
-        num_workers: int = 0,
-        seed: int = 0,
+        **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(image_size, augment, eval_batch_size, num_workers, seed)
+        super().__init__(**kwargs)
         if not 0 <= val_fraction < 1:
             raise ValueError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")
         self.make_benchmark, self.val_fraction = benchmark, val_fraction

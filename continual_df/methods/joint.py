@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
-from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 
 from continual_df.data.sampler import Source
 from continual_df.methods.base import Method
-from continual_df.models.detector import Detector
 from continual_df.task import Rows, Task
 
 
@@ -20,22 +19,11 @@ class Joint(Method):
     An epoch is one pass over all of them; an image that belongs to several tasks comes once.
 
     Args:
-        detector: Image encoder.
-        optimizer: Optimizer over the trainable parameters.
-        lr_scheduler: Schedule over the epochs of one task.
-        batch_size: Rows in each batch.
-        compile: Compile the detector with ``torch.compile``.
+        **kwargs: Those of `Method`.
     """
 
-    def __init__(
-        self,
-        detector: Detector,
-        optimizer: OptimizerCallable = torch.optim.Adam,
-        lr_scheduler: LRSchedulerCallable | None = None,
-        batch_size: int = 32,
-        compile: bool = False,
-    ) -> None:
-        super().__init__(detector, optimizer, lr_scheduler, batch_size, compile)
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(**kwargs)
         self._initial = copy.deepcopy({key: value.cpu() for key, value in self.state_dict().items()})
 
     def begin_task(self, task: Task) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 
 from continual_df.data.sampler import Balance, Source
 from continual_df.memory import ReplayMemory
 from continual_df.methods.base import Extract, Method
-from continual_df.models.detector import Detector
 from continual_df.task import Role, Rows, Task
 
 
@@ -21,28 +21,20 @@ class Replay(Method):
     Chaudhry et al., 2019, arXiv:1902.10486. Differs from it: memory is selected when a task has ended, not per step.
 
     Args:
-        detector: Image encoder.
         memory: Replay memory.
-        optimizer: Optimizer over the trainable parameters.
-        lr_scheduler: Schedule over the epochs of one task.
-        batch_size: Current rows in each batch.
         replay_per_batch: Remembered rows in each batch, at least 1.
         balance_by: Draw remembered rows equally often from each of these groups.
-        compile: Compile the detector with ``torch.compile``.
+        **kwargs: Those of `Method`.
     """
 
     def __init__(
         self,
-        detector: Detector,
         memory: ReplayMemory,
-        optimizer: OptimizerCallable = torch.optim.Adam,
-        lr_scheduler: LRSchedulerCallable | None = None,
-        batch_size: int = 32,
         replay_per_batch: int = 16,
         balance_by: Balance = "domain",
-        compile: bool = False,
+        **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(detector, optimizer, lr_scheduler, batch_size, compile)
+        super().__init__(**kwargs)
         if replay_per_batch < 1:
             raise ValueError(f"replay_per_batch must be at least 1, got {replay_per_batch}")
         self.memory, self.replay_per_batch, self.balance_by = memory, replay_per_batch, balance_by

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ class Features(NamedTuple):
     pooled_BD: Tensor
 
 
-class Detector(nn.Module):
+class Detector(nn.Module, ABC):
     """An image encoder; any method runs on any detector.
 
     A subclass implements ``forward(image)`` for float32 images (B, C, H, W) in [0, 1], and sets ``num_features``, the
@@ -37,9 +38,9 @@ class Detector(nn.Module):
 
     num_features: int
 
+    @abstractmethod
     def forward(self, image: Tensor) -> Features:
         """Return the features of ``image``."""
-        raise NotImplementedError  # abstract
 
     def auxiliary_loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
         """Return the detector's own loss terms by name; none by default."""

@@ -18,8 +18,8 @@ def make_methods() -> dict[str, Method]:
     optimizer = functools.partial(Adam, lr=1e-2)
     return {
         "finetune": Finetune(TinyDetector(), optimizer),
-        "joint": Joint(TinyDetector(), optimizer),
-        "replay": Replay(TinyDetector(), ReplayMemory(10), optimizer),
+        "joint": Joint(detector=TinyDetector(), optimizer=optimizer),
+        "replay": Replay(ReplayMemory(10), detector=TinyDetector(), optimizer=optimizer),
     }
 
 
@@ -104,4 +104,4 @@ def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         Finetune(TinyDetector(), batch_size=0)
     with pytest.raises(ValueError, match="replay_per_batch must be at least 1, got 0"):
-        Replay(TinyDetector(), ReplayMemory(1), replay_per_batch=0)
+        Replay(ReplayMemory(1), 0, detector=TinyDetector())
