@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import re
@@ -118,7 +117,8 @@ def finished(cwd: Path, request: pytest.FixtureRequest) -> Finished:
         # most of the time goes there, and they are tested elsewhere
         patch.setattr(run_command, "draw_figures", lambda *_: ([], []))
         patch.setattr(results, "method_sets", lambda _: {})
-        patch.setattr(results, "evaluate_run", functools.partial(results.evaluate_run, num_draws=2))
+        evaluate = results.evaluate_run
+        patch.setattr(results, "evaluate_run", lambda run, _: evaluate(run, num_draws=2))
         assert run_small(request.param, cwd) == 0
     return Finished(request.param, settings, folder, json.loads((folder / "stream.json").read_text()))
 
