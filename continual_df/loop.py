@@ -17,6 +17,7 @@ from torch import Tensor
 
 from continual_df.data.datamodule import StreamDataModule
 from continual_df.data.stream import Stream
+from continual_df.errors import ConfigError
 from continual_df.evaluation.results import write_results
 from continual_df.ledger import Ledger, combine_ranks
 from continual_df.memory import ReplayMemory
@@ -80,7 +81,13 @@ def _run(
         _load_best(method, trainer)
 
         def extract(rows: Rows, fields: tuple[str, ...], trainer: pl.Trainer = trainer) -> dict[str, Tensor]:
-            return _extract(method, data, trainer, rows, fields)
+            values = _extract(method, data, trainer, rows, fields)
+            if any(value.isnan().any() for value in values.values()):
+                raise ConfigError(
+                    "The end of a task needs a prediction of every row that it asks for, and some have none or NaN: remove "
+                    "trainer.limit_predict_batches and trainer.fast_dev_run, or lower the learning rate."
+                )
+            return values
 
         with ledger.phase("selection"):
             method.end_task(task, seen[-1], extract)
@@ -120,7 +127,10 @@ def _predict(method: Method, data: StreamDataModule, trainer: pl.Trainer, sample
 def _extract(
     method: Method, data: StreamDataModule, trainer: pl.Trainer, rows: Rows, fields: tuple[str, ...]
 ) -> dict[str, Tensor]:
-    """Return ``fields`` of the predictions for ``rows``, in their order, gathered from all processes."""
+    """Return ``fields`` of the predictions for ``rows``, in their order, gathered from all processes.
+
+    Rows that the Trainer was told to leave out (``limit_predict_batches``, ``fast_dev_run``) are NaN.
+    """
     usual, method.predict_fields = method.predict_fields, fields
     try:
         parts = trainer.predict(method, datamodule=_RowsModule(data, rows)) or []
@@ -129,9 +139,14 @@ def _extract(
     parts = [part for rank in _from_all(parts) for part in rank]
     outputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
     sample = outputs.pop("sample", torch.empty(0, dtype=torch.long))
+    found = torch.isin(rows.sample, sample)
     order = torch.argsort(sample)
-    place = order[torch.searchsorted(sample[order], rows.sample)]
-    return {name: value[place] for name, value in outputs.items()}
+    place = order[torch.searchsorted(sample[order], rows.sample[found])]
+    complete = {}
+    for name, value in outputs.items():
+        complete[name] = value.new_full((rows.num, *value.shape[1:]), torch.nan)
+        complete[name][found] = value[place]
+    return complete
 
 
 def _from_all(value: Any) -> list[Any]:  # noqa: ANN401

@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torch.optim import Adam
 
 from continual_df.callbacks.compute_ledger import ComputeLedger
+from continual_df.data.frame_table import read_table
 from continual_df.data.stream import Stream
 from continual_df.ledger import Ledger
 from continual_df.loop import run_stream
@@ -198,3 +199,18 @@ def test_a_method_that_cannot_predict_gives_null(toy_stream: Stream, tmp_path: P
     results, _ = run(method, ToyData(toy_stream), tmp_path / "run", 1)
     assert results["matrices"]["auc"][0] == [None, None, None]
     assert None not in results["matrices"]["auc"][1]
+
+
+def test_predictions_that_the_trainer_leaves_out_are_null(toy_stream: Stream, tmp_path: Path) -> None:
+    data = ToyData(toy_stream)
+    data.eval_batch_size = 8
+    run(tiny("finetune"), data, tmp_path / "run", 1, limit_predict_batches=2)
+    frame = pd.read_parquet(tmp_path / "run/predictions/task_1.parquet")
+    assert frame["logit_fake"].notna().sum() == 16
+    assert len(frame) > 16
+
+
+def test_the_table_of_a_run_can_be_read_again(runs: dict[str, Path], toy_stream: Stream) -> None:
+    table = read_table(runs["finetune"] / "frames.parquet")
+    assert table.root == toy_stream.table.root
+    assert table.frame["path"].tolist() == toy_stream.table.frame["path"].tolist()

@@ -112,7 +112,10 @@ class StreamCLI(LightningCLI):
         but those that say ``across_tasks = True``. ModelCheckpoints without a folder write into the run folder.
         """
         settings = dict(self.config_init["trainer"])
-        pristine = settings["callbacks"] or []
+        for name in ("strategy", "plugins", "profiler"):  # objects of the YAML; a second Trainer refuses a used one
+            settings[name] = copy.deepcopy(settings[name])
+        given = settings["callbacks"] or []
+        pristine = [given] if isinstance(given, pl.Callback) else given
         callbacks = [cb if getattr(cb, "across_tasks", False) else copy.deepcopy(cb) for cb in pristine]
         for callback in callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
@@ -216,10 +219,12 @@ def _recipe(cli: StreamCLI) -> str:
 
 def _git_commit() -> str:
     """Return the commit of the package's checkout, with a mark where files were changed, or what is known instead."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parent.parent
+    if not (here.parent / ".git").exists():  # installed somewhere inside a checkout of something else
+        return "unknown (not run from a checkout)"
     try:
         out = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"],
             cwd=here,
             capture_output=True,
             text=True,

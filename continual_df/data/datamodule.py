@@ -195,7 +195,7 @@ class ForgeryStream(StreamDataModule):
             split[bare] = split_by_group(frame[bare], self.fractions, self.split_seed, self.link_identities)
         if self.val_fraction:
             # an official val that repeats test must not select anything
-            split = split.where(bare | (split != "val"), "unused")
+            split = split.where(bare | (split != "val"), "")
             self._take_validation(frame[~bare & (split == "train")], split)
         return split
 

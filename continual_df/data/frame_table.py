@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -168,10 +169,13 @@ def write_table(table: FrameTable, path: Path) -> None:
     arrow = pyarrow.Table.from_pandas(table.frame, preserve_index=False)
     root = os.path.relpath(table.root.absolute(), path.parent.absolute())
     absolute = str(table.root.absolute())
-    metadata = {**(arrow.schema.metadata or {}), b"root": absolute.encode(), b"relative_root": root.encode()}
+    own = {b"root": absolute.encode(), b"relative_root": root.encode(), b"skipped": json.dumps(table.skipped).encode()}
     partial = path.with_name(f".{path.name}.partial")
-    pyarrow.parquet.write_table(arrow.replace_schema_metadata(metadata), partial)
-    partial.replace(path)
+    try:
+        pyarrow.parquet.write_table(arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **own}), partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_table(path: Path, root: Path | None = None) -> FrameTable:
@@ -191,6 +195,7 @@ def read_table(path: Path, root: Path | None = None) -> FrameTable:
             "The frame table", path, "Check the path, or make one with 'continual-df data build'."
         )
     stored = path.parent
+    skipped: list[Skipped] = []
     if path.suffix == ".parquet":
         try:
             arrow = pyarrow.parquet.read_table(path)
@@ -200,6 +205,7 @@ def read_table(path: Path, root: Path | None = None) -> FrameTable:
         if b"root" in metadata:
             absolute = Path(metadata[b"root"].decode())
             stored = absolute if absolute.is_dir() else path.parent / metadata[b"relative_root"].decode()
+        skipped = [Skipped(*item) for item in json.loads(metadata.get(b"skipped", b"[]"))]
         frame = arrow.to_pandas()
     elif path.suffix == ".csv":
         try:
@@ -208,4 +214,4 @@ def read_table(path: Path, root: Path | None = None) -> FrameTable:
             raise FrameTableError(f"not a CSV file ({error})", file=path, fix="Save it as UTF-8 CSV") from None
     else:
         raise FrameTableError(f"the ending '{path.suffix}' is not known", file=path, fix="Use .csv or .parquet")
-    return FrameTable(check_frame(frame, path), root or stored)
+    return FrameTable(check_frame(frame, path), root or stored, skipped)

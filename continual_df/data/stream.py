@@ -138,7 +138,8 @@ def build_stream(
         seed: Decides the sharing of reals and the sub-samples.
 
     Raises:
-        StreamError: For an unknown method, a method named twice as labelled, or an empty train, val or test split.
+        StreamError: For an unknown method, one that is labelled and unlabelled or held out at once, or an empty split.
+            A method may come in several tasks: tasks are told apart by their index.
     """
     frame, held = table.frame, list(held_out or [])
     specs = [TaskSpec([spec], None) if isinstance(spec, str) else spec for spec in specs]

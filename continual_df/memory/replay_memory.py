@@ -37,7 +37,7 @@ class ReplayMemory(nn.Module):
         capacity: Number of images, at least 1; in total, or of each task.
         per_task: Keep ``capacity`` images of each task for ever, instead of sharing one budget among all tasks.
         rule: Selection rule, by import path.
-        seed: Seed of the rule; linked to ``seed_everything``.
+        seed: Seed of the rule; write ``${seed_everything}`` in the YAML, so that it follows the run's.
     """
 
     def __init__(

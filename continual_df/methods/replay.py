@@ -16,7 +16,8 @@ class Replay(Method):
     """Experience replay (ER): the loss is the mean over current and replayed rows.
 
     Every batch of a later task holds ``batch_size`` current and ``replay_per_batch`` remembered rows, so that each
-    step has replay, in a fixed share.
+    step has replay, in a fixed share. A remembered row that is among the current ones (a real that returns, policy
+    ``reuse``) is not replayed: where all reals return, the memory adds fakes only.
 
     Chaudhry et al., 2019, arXiv:1902.10486. Differs from it: memory is selected when a task has ended, not per step.
 

@@ -21,7 +21,7 @@ class Features(NamedTuple):
     """What a detector sees in B images.
 
     Attributes:
-        map_BDHW: Last feature map.
+        map_BDHW: Last feature map, in the layout of the backbone (tokens for a ViT, channels last for Swin).
         pooled_BD: One vector an image.
     """
 
@@ -58,6 +58,7 @@ class TimmDetector(Detector):
         residual: Look at neighbour residuals instead of pixels (NPR); lets small models learn from little data.
         channels_last: Memory format; up to twice as fast for depth-wise backbones on a CPU.
         drop_rate: Dropout on the pooled vector, in [0, 1).
+        img_size: Side of the images, for backbones that must know it (ViT, Swin); the others take any size.
 
     Raises:
         ConfigError: If timm has no such model, or the weights do not fit it.
@@ -76,6 +77,7 @@ class TimmDetector(Detector):
         residual: bool = False,
         channels_last: bool = False,
         drop_rate: float = 0.0,
+        img_size: int | None = None,
     ) -> None:
         super().__init__()
         if not timm.is_model(backbone):
@@ -86,10 +88,11 @@ class TimmDetector(Detector):
             )
         if pretrained and weights:
             raise ConfigError("Set either 'pretrained: true' or 'weights: FILE' for the detector, not both.")
-        self.backbone = timm.create_model(backbone, pretrained=pretrained, in_chans=in_chans, num_classes=0)
+        size: dict[str, Any] = {"img_size": img_size} if img_size else {}
+        self.backbone = timm.create_model(backbone, pretrained=pretrained, in_chans=in_chans, num_classes=0, **size)
         if weights:
             load_backbone_weights(self.backbone, Path(weights), in_chans)
-        self.num_features = int(self.backbone.num_features)
+        self.num_features = int(self.backbone.head_hidden_size)  # some heads widen the pooled vector (MobileNetV3)
         self.residual = NeighbourResidual() if residual else None
         self.dropout = nn.Dropout(drop_rate)
         mean, std = self.backbone.pretrained_cfg["mean"], self.backbone.pretrained_cfg["std"]

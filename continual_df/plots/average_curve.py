@@ -36,7 +36,9 @@ def average_curve(groups: Sequence[RunGroup], metric: str = "auc") -> Figure:
         grid = figure.subplots(1, len(streams), squeeze=False, sharey=True)
         for axes, ((stream, *tasks), members) in zip(grid.flat, streams.items(), strict=True):
             axes.set_ylim(bottom, top)
-            axes.set_yticks([tick for tick in axes.get_yticks() if bottom <= tick <= 1])  # room above, but no share there
+            axes.set_yticks(
+                [tick for tick in axes.get_yticks() if bottom <= tick <= 1]
+            )  # room above, but no share there
             axes.set_xlim(0.8, len(tasks) + 0.2)
             axes.set_xticks(range(1, len(tasks) + 1))
             axes.set_xlabel("tasks trained")

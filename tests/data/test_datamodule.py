@@ -77,7 +77,7 @@ def test_a_split_that_is_missing_in_places_is_refused(frame: pd.DataFrame, tmp_p
 def test_val_fraction_takes_validation_from_train_and_leaves_test_alone(frame: pd.DataFrame, tmp_path: Path) -> None:
     official = splits_of(stream_of(frame, tmp_path).stream)
     made = splits_of(stream_of(frame, tmp_path, val_fraction=0.33).stream)
-    assert made.value_counts().to_dict() == {"train": 4, "val": 2, "unused": 2, "test": 4}
+    assert made.value_counts().to_dict() == {"train": 4, "val": 2, "": 2, "test": 4}
     assert (official[made.index[made == "val"]] == "train").all()
     assert (official[made.index[made == "test"]] == "test").all()
 

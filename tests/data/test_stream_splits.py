@@ -71,7 +71,7 @@ def test_resplit_may_name_sources() -> None:
 def test_validation_is_taken_from_every_source_in_place_of_its_own() -> None:
     table = rows("small", "a", train=4, val=2, test=1) + rows("large", "b", train=200, test=10)
     made = splits(table, "a", val_fraction=0.1, link_identities=False)
-    assert made["small"] == {"train": 6, "val": 2, "unused": 4, "test": 2}
+    assert made["small"] == {"train": 6, "val": 2, "": 4, "test": 2}
     assert made["large"] == {"train": 360, "val": 40, "test": 20}
 
 

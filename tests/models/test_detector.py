@@ -106,3 +106,9 @@ def test_weights_are_never_unpickled(tmp_path: Path) -> None:
 def test_an_unknown_backbone_is_named_with_its_neighbours() -> None:
     with pytest.raises(ConfigError, match=r"'resnet10'.*resnet10t"):
         TimmDetector("resnet10")
+
+
+@pytest.mark.parametrize(("backbone", "options"), [("mobilenetv3_small_050", {}), ("test_vit", {"img_size": 64})])
+def test_heads_that_widen_and_backbones_of_fixed_size_fit(backbone: str, options: dict[str, int]) -> None:
+    detector = TimmDetector(backbone, **options).eval()  # type: ignore[arg-type]
+    assert detector(torch.rand(1, 3, 64, 64)).pooled_BD.shape == (1, detector.num_features)
