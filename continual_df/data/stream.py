@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from continual_df.data.frame_table import SPLITS, FrameTable
+from continual_df.data.methods import canonical
 from continual_df.errors import StreamError
 from continual_df.labels import FAKE, REAL, REAL_METHOD, UNKNOWN
 from continual_df.randomness import priority
@@ -141,8 +142,15 @@ def build_stream(
         StreamError: For an unknown method, one that is labelled and unlabelled or held out at once, or an empty split.
             A method may come in several tasks: tasks are told apart by their index.
     """
-    frame, held = table.frame, list(held_out or [])
-    specs = [TaskSpec([spec], None) if isinstance(spec, str) else spec for spec in specs]
+    frame = table.frame
+    known = set(frame["method"])
+
+    def names(methods: list[str]) -> list[str]:
+        """Return the table's own names: ``sd21`` finds ``sd2.1``, as readers write it."""
+        return [method if method in known else canonical(method) for method in methods]
+
+    held = names(held_out or [])
+    specs = [replace(spec, methods=names(spec.methods), unlabelled=names(spec.unlabelled)) for spec in specs]
     if not specs:
         raise StreamError("The stream has no task: name at least one in data.init_args.tasks.")
     _check_methods(frame, specs, held)

@@ -110,6 +110,11 @@ def test_an_unknown_method_is_named_with_its_neighbour() -> None:
         build_stream(table({"stargan": "x"}, {"x": 6}), [TaskSpec(["stargann"])])
 
 
+def test_a_method_is_found_under_its_other_names() -> None:
+    stream = build_stream(table({"sd2.1": "x"}, {"x": 6}), [TaskSpec(["sd21"])])
+    assert stream.tasks[0].methods == ("sd2.1",)
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_an_empty_split_is_refused(split: str) -> None:
     data = table({"a": "x"}, {"x": 6})
