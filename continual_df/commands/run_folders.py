@@ -22,7 +22,7 @@ class Recipe:
     Attributes:
         method: ``name`` where the config has one, else the last part of the method's class path.
         seed: ``seed_everything``; None where the config has none.
-        model: The method's settings as text: runs that differ in them are never averaged.
+        model: The method's settings as text, without seeds: runs that differ in them are never averaged.
     """
 
     method: str
@@ -86,7 +86,7 @@ def read_recipe(run: Path) -> Recipe:
     class_path = model.get("class_path", "") if isinstance(model, dict) else ""
     method = config.get("name") or str(class_path).rpartition(".")[2] or run.absolute().name
     seed = config.get("seed_everything")
-    settings = json.dumps(model, sort_keys=True, default=str)
+    settings = json.dumps(_without_seeds(model), sort_keys=True, default=str)
     return Recipe(str(method), seed if isinstance(seed, int) else None, settings)
 
 
@@ -117,6 +117,13 @@ def stream_title(result: dict[str, Any]) -> str:
     """Return the name of the stream, or its first and last task where it has none."""
     names = [str(task["name"]) for task in result["tasks"]]
     return str(result["stream"]) or (f"{names[0]} to {names[-1]}" if len(names) > 1 else names[0])
+
+
+def _without_seeds(settings: Any) -> Any:  # noqa: ANN401 - any nesting of what YAML can hold
+    """Return ``settings`` without any key ``seed``, such as a memory's, which follows the run's own."""
+    if isinstance(settings, dict):
+        return {key: _without_seeds(value) for key, value in settings.items() if key != "seed"}
+    return [_without_seeds(value) for value in settings] if isinstance(settings, list) else settings
 
 
 def _runs_in(folder: Path) -> list[Path]:

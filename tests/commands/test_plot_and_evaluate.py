@@ -144,8 +144,8 @@ def test_plot_evaluates_anew_where_results_are_older_than_predictions(write_run:
 
 def test_runs_are_averaged_only_where_they_differ_in_their_seed(write_run: WriteRun) -> None:
     runs = [
-        write_run("a0", method="Replay", seed=0),
-        write_run("a1", method="Replay", seed=1),
+        write_run("a0", method="Replay", seed=0, init_args="{memory: {init_args: {seed: 0}}}"),
+        write_run("a1", method="Replay", seed=1, init_args="{memory: {init_args: {seed: 1}}}"),
         write_run("b0", method="Replay", seed=0, init_args="{capacity: 500}"),
         write_run("c0", method="Finetune", seed=0),
         write_run("c0_again", method="Finetune", seed=0),
