@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from continual_df.data.check import Check
-    from continual_df.data.file_hashes import Progress
+    from continual_df.data.file_pool import Progress
     from continual_df.data.frame_table import FrameTable
 
-LEAK = 1
-"""Exit status of ``data check`` where it finds a leak; 2 is for input that cannot be read."""
+FOUND = 1
+"""Exit status of ``data check`` where it finds a leak or a changed file; 2 is for input that cannot be read."""
 
 
 def main(argv: list[str]) -> int:
@@ -26,9 +26,10 @@ def main(argv: list[str]) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     check = commands.add_parser(
-        "check", help="print counts, what is skipped, and leaks between splits; exit with 1 if there is a leak"
+        "check",
+        help="print counts, what is skipped, leaks between splits and changed files; exit with 1 if there are any",
     )
-    check.add_argument("--no-hash", action="store_true", help="do not look for identical files")
+    check.add_argument("--no-hash", action="store_true", help="do not look for identical or changed files")
     build = commands.add_parser("build", help="write the frame table as Parquet and print its counts")
     build.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .parquet file to write")
     build.add_argument("--hash", action="store_true", help="store a hash of every file in the column 'hash'")
@@ -54,7 +55,7 @@ def main(argv: list[str]) -> int:
     from rich.console import Console
 
     console = Console()
-    table = _load(arguments.target, arguments.root)
+    table = load_table(arguments.target, arguments.root)
     if arguments.split_seed is not None:
         from continual_df.data.splits import split_by_group
 
@@ -73,7 +74,8 @@ def _fractions(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(f"expected three numbers like .7,.1,.2, found '{text}'") from None
 
 
-def _load(target: Path, root: str | None) -> FrameTable:
+def load_table(target: Path, root: str | None) -> FrameTable:
+    """Return the frame table that ``target`` is, or that its readers give."""
     if target.suffix.lower() in (".csv", ".parquet"):
         from continual_df.data.readers import TableFile
 
@@ -86,28 +88,50 @@ def _load(target: Path, root: str | None) -> FrameTable:
 
 
 def _check(console: Console, table: FrameTable, hashes: bool) -> int:
-    from continual_df.data.check import check_leaks
+    import pandas as pd
 
-    with _Reading(console) as progress:
-        checks = check_leaks(table, hashes=hashes, progress=progress)
-    _print_checks(console, checks)
-    return LEAK if any(check.status == "leak" for check in checks) else 0
+    from continual_df.data.check import check_changed, check_leaks
+    from continual_df.data.file_hashes import hash_readable
+    from continual_df.data.table_digest import table_digest
+    from continual_df.data.verify import stored_hashes
+
+    digest, checks = table_digest(table.frame), []
+    with Reading(console) as progress:
+        if hashes and (stored_hashes(table.frame) != "").any():
+            read = hash_readable(table, pd.Series(True, index=table.frame.index), progress)
+            checks = [check_changed(table.frame, read)]
+            table.frame["hash"] = read
+        checks = [*check_leaks(table, hashes=hashes, progress=progress), *checks]
+    print_checks(console, checks)
+    if any("split missing" in check.detail for check in checks):
+        console.print("Some rows have no split: --split-seed N makes splits by group.", highlight=False)
+    console.print(f"table digest: {digest}", highlight=False, soft_wrap=True)
+    return FOUND if any(check.status in ("leak", "changed") for check in checks) else 0
 
 
 def _build(console: Console, table: FrameTable, output: Path, hashes: bool) -> int:
     from continual_df.data.file_hashes import hash_files
     from continual_df.data.frame_table import write_table
+    from continual_df.data.table_digest import table_digest
+    from continual_df.data.verify import changed_rows, stored_hashes
 
     if hashes:
-        with _Reading(console) as progress:
-            table.frame["hash"] = hash_files(table, progress)
+        with Reading(console) as progress:
+            read = hash_files(table, progress)
+        changed = table.frame.loc[changed_rows(stored_hashes(table.frame), read), "path"]
+        if len(changed):
+            text = f"{len(changed)} files changed since they were hashed, the first is '{changed.iloc[0]}'"
+            console.print(text, soft_wrap=True, markup=False, highlight=False)
+        table.frame["hash"] = read
     output.parent.mkdir(parents=True, exist_ok=True)
     write_table(table, output)
+    digest = table_digest(table.frame)
     console.print(f"{len(table)} rows in {output}", soft_wrap=True, markup=False, highlight=False)
+    console.print(f"table digest: {digest}", highlight=False, soft_wrap=True)
     return 0
 
 
-class _Reading:
+class Reading:
     """A progress bar for reading files, shown on terminals only and gone at the end."""
 
     def __init__(self, console: Console) -> None:
@@ -163,14 +187,12 @@ def _print_skipped(console: Console, table: FrameTable, everything: bool) -> Non
         console.print("skipped nothing")
 
 
-def _print_checks(console: Console, checks: list[Check]) -> None:
-    """Print one line a check, and examples of leaks below it."""
-    styles = {"ok": "green", "leak": "bold red", "not checked": "yellow"}
+def print_checks(console: Console, checks: list[Check]) -> None:
+    """Print one line a check, and examples of what it found below it."""
+    styles = {"ok": "green", "leak": "bold red", "changed": "bold red", "not checked": "yellow"}
     console.print()
     for check in checks:
         console.print(f"{check.status:<12}", style=styles[check.status], end="", highlight=False)
         console.print(f"{check.name}: {check.detail}", soft_wrap=True, markup=False, highlight=False)
         for example in check.examples:
             console.print(f"{'':<12}  {example}", soft_wrap=True, markup=False, highlight=False)
-    if any("split missing" in check.detail for check in checks):
-        console.print("Some rows have no split: --split-seed N makes splits by group.", highlight=False)

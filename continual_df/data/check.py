@@ -8,8 +8,10 @@ from typing import Literal
 
 import pandas as pd
 
-from continual_df.data.file_hashes import Progress, hash_shared_sizes
+from continual_df.data.file_hashes import hash_shared_sizes
+from continual_df.data.file_pool import Progress
 from continual_df.data.frame_table import FrameTable
+from continual_df.data.verify import changed_rows, stored_hashes
 from continual_df.labels import FAKE
 
 MAX_EXAMPLES = 5
@@ -21,13 +23,13 @@ class Check:
 
     Attributes:
         name: What was looked for.
-        status: ``not checked`` wherever a row lacked what the check needs and no leak was found: never ``ok`` then.
+        status: ``not checked`` wherever a row lacked what the check needs and nothing was found: never ``ok`` then.
         detail: One clause on the finding, or on what is missing.
-        examples: Some of the leaks.
+        examples: Some of what was found.
     """
 
     name: str
-    status: Literal["ok", "leak", "not checked"]
+    status: Literal["ok", "leak", "changed", "not checked"]
     detail: str
     examples: tuple[str, ...] = ()
 
@@ -112,6 +114,19 @@ def check_hashes(frame: pd.DataFrame) -> Check:
         for _, part in same.groupby("hash", sort=False)
     )
     return Check(name, "leak", f"{len(same)} files with {same['hash'].nunique()} contents", _some(examples))
+
+
+def check_changed(frame: pd.DataFrame, read: pd.Series) -> Check:
+    """Look for rows whose ``hash`` is not the one that was ``read`` just now; an empty one was not readable."""
+    name = "files are those that were hashed"
+    stored = stored_hashes(frame)
+    if not (stored != "").any():
+        return _unchecked(name, "hash", frame, stored == "")
+    changed = changed_rows(stored, read)
+    if changed.any():
+        detail = f"{int(changed.sum())} of {int((stored != '').sum())} changed"
+        return Check(name, "changed", detail, _some(frame.loc[changed, "path"]))
+    return _unless_missing(Check(name, "ok", f"{len(frame)} files"), frame, "hash", stored == "")
 
 
 def check_validation(frame: pd.DataFrame) -> Check:

@@ -1,18 +1,19 @@
-"""Hashes of image files, by which copies are found."""
+"""Hashes of image files, by which copies and changed files are found."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import stat
 from pathlib import Path
 
 import pandas as pd
 
+from continual_df.data.file_pool import Progress, over_files
 from continual_df.data.frame_table import FrameTable
 from continual_df.errors import UnreadableImageError
 
-Progress = Callable[[int, int], None]
+CHUNK = 1 << 20
+"""Bytes of a file held in memory at a time."""
 
 
 def hash_files(table: FrameTable, progress: Progress | None = None) -> pd.Series:
@@ -43,29 +44,49 @@ def hash_shared_sizes(table: FrameTable, progress: Progress | None = None) -> pd
     return _hash(table.root, frame.loc[shared, "path"], progress).reindex(frame.index, fill_value="")
 
 
+def hash_readable(table: FrameTable, rows: pd.Series, progress: Progress | None = None) -> pd.Series:
+    """Return `hash_files` of the ``rows`` where it is true; the empty string elsewhere and for unreadable files."""
+
+    def digest(path: Path) -> str:
+        try:
+            return _digest(path)
+        except UnreadableImageError:
+            return ""
+
+    paths = table.frame.loc[rows, "path"]
+    digests = list(over_files(digest, table.root, paths.tolist(), progress))
+    return pd.Series(digests, index=paths.index, dtype=object).reindex(table.frame.index, fill_value="")
+
+
+def hash_bytes(content: bytes) -> str:
+    """Return the digest that `hash_files` gives to a file with this ``content``."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 def _hash(root: Path, paths: pd.Series, progress: Progress | None) -> pd.Series:
-    digests = []
-    with ThreadPoolExecutor(4) as pool:
-        for number, digest in enumerate(pool.map(lambda path: _digest(root / path), paths), 1):
-            digests.append(digest)
-            if progress is not None:
-                progress(number, len(paths))
-    return pd.Series(digests, index=paths.index, dtype=object)
+    return pd.Series(list(over_files(_digest, root, paths.tolist(), progress)), index=paths.index, dtype=object)
 
 
 def _digest(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
     try:
-        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    except OSError as error:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading from a pipe or device might never end
+            raise UnreadableImageError(f"'{path}' is no regular file. Remove it, or build the table again.")
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
         raise _unreadable(path, error) from None
+    return digest.hexdigest()
 
 
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: OSError) -> UnreadableImageError:
-    return UnreadableImageError(f"'{path}' cannot be read ({error.strerror}). Restore it, or build the table again.")
+def _unreadable(path: Path, error: OSError | ValueError) -> UnreadableImageError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return UnreadableImageError(f"'{path}' cannot be read ({reason}). Restore it, or build the table again.")
