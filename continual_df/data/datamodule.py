@@ -21,6 +21,8 @@ from continual_df.data.readers import Reader
 from continual_df.data.sampler import PlanBatchSampler, Source
 from continual_df.data.splits import linked_components, split_by_group
 from continual_df.data.stream import RealDomain, RealPolicy, Stream, TaskSpec, build_stream
+from continual_df.data.table_digest import refuse_other_table
+from continual_df.data.verify import ChangedFiles, verify_files
 from continual_df.errors import StreamError
 from continual_df.task import Rows
 
@@ -95,13 +97,11 @@ class StreamDataModule(pl.LightningDataModule):
     def rows_dataloader(self, rows: Rows) -> DataLoader[Any]:
         """Return a loader of ``rows`` in order, without augmentation; each process gets its share."""
         rank, world_size = _process()
+        # where there are fewer rows than processes, some come twice: all must step together
+        place = torch.arange(rank, max(rows.num, world_size), world_size) % max(rows.num, 1)
+        mine = rows.pick(place) if rows.num else rows
+        dataset = RowDataset(DrawDataset(self.images, self.image_size), mine)
         per_process = max(1, self.eval_batch_size // world_size)
-        own = torch.arange(rows.num)[rank::world_size]
-        most = -(-rows.num // world_size)
-        place = own
-        if -(-most // per_process) > -(-len(own) // per_process):  # one more row, or others would step alone
-            place = torch.cat([own, torch.tensor([rank % rows.num])])
-        dataset = RowDataset(DrawDataset(self.images, self.image_size), rows.pick(place), len(own))
         return DataLoader(dataset, batch_size=per_process, **self._loader_options())
 
     def _loader_options(self) -> dict[str, Any]:
@@ -128,6 +128,10 @@ class ForgeryStream(StreamDataModule):
         channels: 3 for RGB, 1 for grey.
         check_images: Decode every image once before training, so that none fails in mid-run.
         max_unreadable: Largest share of unreadable images that is left out (counted and listed) before the run stops.
+        changed_files: Where the tables hold hashes, every file is read and compared before training: ``refuse`` the run
+            if one changed, ``warn`` and train on the files as they are, or ``ignore``: compare nothing.
+        hash_files: Store the hash of every file in the run's frames.parquet, whether or not the tables hold some.
+        table_digest: Digest of the tables that ``continual-df data check`` printed; others are refused.
         **kwargs: Those of `StreamDataModule`.
     """
 
@@ -148,6 +152,9 @@ class ForgeryStream(StreamDataModule):
         channels: Channels = 3,
         check_images: bool = True,
         max_unreadable: float = 0.01,
+        changed_files: ChangedFiles = "refuse",
+        hash_files: bool = False,
+        table_digest: str | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(**kwargs)
@@ -157,10 +164,15 @@ class ForgeryStream(StreamDataModule):
         self.fractions, self.resplit, self.val_fraction, self.split_seed = fractions, resplit, val_fraction, split_seed
         self.link_identities = link_identities
         self.channels, self.check_images, self.max_unreadable = channels, check_images, max_unreadable
+        self.changed_files, self.hash_files, self.table_digest = changed_files, hash_files, table_digest
 
     def build(self) -> tuple[Stream, ImageSource]:
         """Read the tables, split them where needed, and realise the stream."""
         table = concat_tables([reader.read() for reader in self.tables])
+        if self.table_digest is not None:
+            refuse_other_table(table, self.table_digest)
+        # before unreadable images are left out: one that was spoilt on purpose must not vanish among them
+        table = verify_files(table, self.changed_files, self.hash_files)
         if self.check_images:
             table, sizes = drop_unreadable(table, self.max_unreadable)
             if self.image_size is None:
