@@ -54,6 +54,8 @@ class Batch(TypedDict):
         task: (B,) long, index of the task under whose membership the row was drawn.
         role: (B,) long, a `Role`.
         sample: (B,) long, row of the frame table.
+        weight: (B,) float32, what the row counts in a mean over all processes: rows here x processes / rows in all of
+            them while training, else 1; 0 for a row that is there only to let this process step with the others.
     """
 
     image: Tensor
@@ -62,6 +64,7 @@ class Batch(TypedDict):
     task: Tensor
     role: Tensor
     sample: Tensor
+    weight: Tensor
 
 
 class Rows(NamedTuple):

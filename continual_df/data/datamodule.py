@@ -97,11 +97,13 @@ class StreamDataModule(pl.LightningDataModule):
     def rows_dataloader(self, rows: Rows) -> DataLoader[Any]:
         """Return a loader of ``rows`` in order, without augmentation; each process gets its share."""
         rank, world_size = _process()
-        # where there are fewer rows than processes, some come twice: all must step together
-        place = torch.arange(rank, max(rows.num, world_size), world_size) % max(rows.num, 1)
-        mine = rows.pick(place) if rows.num else rows
-        dataset = RowDataset(DrawDataset(self.images, self.image_size), mine)
         per_process = max(1, self.eval_batch_size // world_size)
+        own = torch.arange(rows.num)[rank::world_size]
+        most = -(-rows.num // world_size)
+        place = own
+        if -(-most // per_process) > -(-len(own) // per_process):  # one more row, or others would step alone
+            place = torch.cat([own, torch.tensor([rank % rows.num])])
+        dataset = RowDataset(DrawDataset(self.images, self.image_size), rows.pick(place), len(own))
         return DataLoader(dataset, batch_size=per_process, **self._loader_options())
 
     def _loader_options(self) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class DrawDataset(Dataset[dict[str, Any]]):
             for transform in self.augment:
                 image = transform(image)
         fields = {name: getattr(draw, name) for name in ("label", "method", "task", "role", "sample")}
-        return {"image": to_unit(image), **fields}
+        return {"image": to_unit(image), **fields, "weight": torch.tensor(draw.weight)}
 
 
 class RowDataset(Dataset[dict[str, Any]]):
@@ -57,16 +57,17 @@ class RowDataset(Dataset[dict[str, Any]]):
     Args:
         dataset: Dataset that resolves the draws.
         rows: Rows to yield.
+        num_own: How many of them count; those after are of weight 0, another process has them too. None: all.
     """
 
-    def __init__(self, dataset: DrawDataset, rows: Rows) -> None:
-        self.dataset, self.rows = dataset, rows
+    def __init__(self, dataset: DrawDataset, rows: Rows, num_own: int | None = None) -> None:
+        self.dataset, self.rows, self.num_own = dataset, rows, rows.num if num_own is None else num_own
 
     def __len__(self) -> int:
         return self.rows.num
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.dataset[Draw(*self.rows.at(index), 0, 0)]
+        return self.dataset[Draw(*self.rows.at(index), role=0, epoch=0, weight=float(index < self.num_own))]
 
 
 def to_unit(image: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class Source:
 
 
 class Draw(NamedTuple):
-    """One place in a batch: which row, under which membership, in which pass over its source."""
+    """One place in a batch: which row, under which membership, in which pass over its source, and what it counts."""
 
     sample: int
     label: int
@@ -43,6 +43,7 @@ class Draw(NamedTuple):
     task: int
     role: int
     epoch: int
+    weight: float = 1.0
 
 
 class PlanBatchSampler(BatchSampler):
@@ -55,7 +56,8 @@ class PlanBatchSampler(BatchSampler):
         plan: Sources of every batch.
         seed: Seed of the run.
         task: Index of the task.
-        rank: Index of this process; it takes every ``world_size``-th draw of the global batch.
+        rank: Index of this process; it takes every ``world_size``-th draw of the global batch, each of a weight that
+            makes the mean over processes of their mean losses the mean over the global batch.
         world_size: Number of processes.
     """
 
@@ -115,9 +117,10 @@ class PlanBatchSampler(BatchSampler):
     def __iter__(self) -> Iterator[list[Draw]]:  # type: ignore[override]
         for index in range(len(self)):
             draws = self.batch(self.epoch, index)
-            if len(draws) < self.world_size:  # each process needs a row to step with the others
-                draws = [draws[i % len(draws)] for i in range(self.world_size)]
-            yield draws[self.rank :: self.world_size]
+            mine = draws[self.rank :: self.world_size]
+            weight = len(mine) * self.world_size / len(draws)
+            # each process needs a row to step with the others: one that has none repeats a row of weight 0
+            yield [draw._replace(weight=weight) for draw in mine or [draws[self.rank % len(draws)]]]
 
 
 def _num_batches(source: Source) -> int:

@@ -67,7 +67,7 @@ class Method(pl.LightningModule):
         self.optimizer, self.lr_scheduler, self.batch_size = optimizer, lr_scheduler, batch_size
         self.predict_fields: tuple[str, ...] = ("fake_logit", "method_logits")
         self.task: Task | None = None
-        self.val_auc, self.val_share = BinaryAUROC(), MeanMetric()
+        self.val_auc, self.val_share, self.val_loss = BinaryAUROC(), MeanMetric(), MeanMetric()
         if compile:
             detector.compile()  # in place: the keys of the state dict stay
 
@@ -93,14 +93,17 @@ class Method(pl.LightningModule):
         return Prediction(self.head(features).squeeze(1), None, features)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the weighted loss terms of a batch by name; the step's loss is their sum."""
+        """Return the weighted loss terms of a batch by name, each a mean over its rows; the step's loss is their sum.
+
+        The names are the same in every process, whatever rows it has.
+        """
         features = self.detector(batch["image"])
         logit = self.head(features.pooled_BD).squeeze(1)
         detection = F.binary_cross_entropy_with_logits(logit, batch["label"].to(logit.dtype))
         return {"detection": detection, **self.detector.auxiliary_loss(features, batch)}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch.
+        """Return the loss of a batch, so weighted that its mean over processes is that of the global batch.
 
         Raises:
             NonFiniteLossError: With task, step and sample rows.
@@ -114,25 +117,28 @@ class Method(pl.LightningModule):
                 f"The loss is not finite in {task}step {self.global_step} ({values}); sample rows "
                 f"{batch['sample'].tolist()}. Lower the learning rate, or set trainer.gradient_clip_val."
             )
-        size = len(batch["label"])
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
+        # Lightning averages the number of rows over processes, and of an integer it drops the fraction
+        rows: Any = (batch["weight"] > 0).sum().float()
+        settings: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True, "batch_size": rows}
+        self.log("train/loss", loss.detach(), prog_bar=True, **settings)
         for name, value in terms.items():
-            self.log(f"train/loss/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=size)
-        return loss
+            self.log(f"train/loss/{name}", value.detach(), **settings)
+        return loss * batch["weight"].mean()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect the scores of the current task's validation split."""
         logit = self(batch["image"]).fake_logit.float()
-        label = batch["label"]
-        loss = F.binary_cross_entropy_with_logits(logit, label.to(logit.dtype))
-        self.log("val/loss", loss, batch_size=len(label), sync_dist=True)
-        self.val_auc.update(logit.sigmoid(), label)
-        self.val_share.update(label.float())
+        label, weight = batch["label"], batch["weight"]
+        loss_B = F.binary_cross_entropy_with_logits(logit, label.to(logit.dtype), reduction="none")
+        self.val_loss.update(loss_B, weight)
+        self.log("val/loss", self.val_loss)
+        self.val_auc.update(logit[weight > 0].sigmoid(), label[weight > 0])
+        self.val_share.update(label.float(), weight)
 
     def on_validation_epoch_end(self) -> None:
         """Log the AUC, where both classes are there."""
         if 0 < self.val_share.compute() < 1:
-            self.log("val/auc", self.val_auc.compute(), prog_bar=True)
+            self.log("val/auc", self.val_auc.compute(), prog_bar=True, sync_dist=True)
         self.val_auc.reset()
         self.val_share.reset()
 

@@ -78,7 +78,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(num_workers: int) -> Non
 def test_an_item_carries_its_draw_and_pixels_in_unit_range() -> None:
     item = DrawDataset(picture, None)[draw()]
     assert torch.equal(item.pop("image"), picture(5).float() / 255)
-    assert item == {"label": 1, "method": 2, "task": 3, "role": 0, "sample": 5}
+    assert item == {"label": 1, "method": 2, "task": 3, "role": 0, "sample": 5, "weight": 1}
 
 
 def test_images_are_resized_only_where_their_size_differs() -> None:

@@ -26,7 +26,8 @@ def make_methods() -> dict[str, Method]:
 def make_batch(stream: Stream, size: int = 6) -> Batch:
     rows = stream.rows(0, "train").pick(torch.arange(size))
     image, role = torch.rand(size, 3, 16, 16), torch.zeros(size, dtype=torch.long)
-    return Batch(image=image, role=role, sample=rows.sample, label=rows.label, method=rows.method, task=rows.task)
+    sample, label, method, task = rows
+    return Batch(image=image, role=role, sample=sample, label=label, method=method, task=task, weight=torch.ones(size))
 
 
 @pytest.mark.parametrize("name", list(make_methods()))
