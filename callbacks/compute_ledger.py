@@ -55,14 +55,6 @@ class ComputeLedger(Callback):
         self._running = False
         self._in_step = False
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the ledger's costs."""
-        return self.ledger.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Replace the ledger's costs."""
-        self.ledger.load_state_dict(state_dict)
-
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Count anew what this call's model costs, and nothing between its steps."""
         capped = self.max_flops is not None or self.max_flops_total is not None

@@ -67,3 +67,39 @@ class RunFolderError(ContinualDFError):
 
 class NonFiniteLossError(ContinualDFError):
     """A loss that became NaN or infinite; says task, step and sample rows."""
+
+
+class WriteError(ContinualDFError):
+    """A file that cannot be written: the disk is full, read-only, or not ours.
+
+    Args:
+        path: The file.
+        reason: What the system said.
+    """
+
+    def __init__(self, path: Path, reason: Exception) -> None:
+        why = getattr(reason, "strerror", None) or str(reason)
+        super().__init__(
+            f"'{path}' could not be written ({why}); what was there before is left as it was. Make room, or allow "
+            "writing; a run then continues with 'continual-df run --resume'."
+        )
+
+
+class CheckpointError(ContinualDFError):
+    """A checkpoint that is damaged, or none of ours."""
+
+
+class TrainingError(ContinualDFError):
+    """Something that broke in the middle of training; says task, step and sample rows."""
+
+
+class Interrupted(BaseException):
+    """A run was asked to stop by a signal; no Exception, so that nothing in between takes it for a failure.
+
+    Args:
+        signum: The signal.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum

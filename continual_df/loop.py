@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,18 +13,21 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-import torch.distributed
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from continual_df.callbacks.step_checkpoint import StepCheckpoint
+from continual_df.checkpoint_file import load_checkpoint, save_checkpoint
 from continual_df.data.datamodule import StreamDataModule
 from continual_df.data.stream import Stream
 from continual_df.errors import ConfigError
 from continual_df.evaluation.results import write_results
-from continual_df.ledger import Ledger, combine_ranks
+from continual_df.failures import explain_failure
+from continual_df.ledger import combine_ranks
 from continual_df.memory import ReplayMemory
 from continual_df.methods.base import Method
-from continual_df.run_folder import RunFolder, is_writer
+from continual_df.ranks import from_all, is_writer
+from continual_df.run_folder import RunFolder
 from continual_df.task import Rows, Task
 
 MakeTrainer = Callable[[int], pl.Trainer]
@@ -37,7 +42,12 @@ DRAWS_BETWEEN = 100
 
 
 def run_stream(
-    method: Method, data: StreamDataModule, make_trainer: MakeTrainer, folder: RunFolder, ledger: Ledger, report: Report
+    method: Method,
+    data: StreamDataModule,
+    make_trainer: MakeTrainer,
+    folder: RunFolder,
+    checkpoint: StepCheckpoint,
+    report: Report,
 ) -> dict[str, Any]:
     """Train ``method`` on every task of the stream in order, and predict all test sets after each.
 
@@ -45,62 +55,180 @@ def run_stream(
     configured (it sees the current task's validation split only) -> ``end_task`` -> predict the test sets of all tasks
     and the validation sets of the tasks so far -> write. Row 0 is predicted after the first ``begin_task``.
 
+    What ``folder`` holds of the run already is not done again: it continues from the last task that was committed and
+    the last checkpoint within the next, to the same results.
+
     Args:
-        method: The method; trained in place.
+        method: The method as it was first built; trained in place.
         data: The stream's datamodule.
-        make_trainer: Makes a fresh Trainer for each task: one that is fitted twice trains 0 steps.
+        make_trainer: Makes a fresh Trainer for each task: one that is fitted twice trains 0 steps. ``checkpoint`` is its
+            first callback.
         folder: Where everything is written; created already.
-        ledger: Compute ledger; ``compute.json`` is written after each task.
+        checkpoint: Saves the run within a task; its state holds the ledger.
         report: Told the results after each task.
 
     Returns:
         The content of ``results.json``.
+
+    Raises:
+        TrainingError: If a data worker died, memory ran out or a file could not be read; what was saved before stays.
+        Interrupted: If a signal came.
     """
-    with ledger.activate():
-        return _run(method, data, make_trainer, folder, ledger, report)
+    with checkpoint.state.ledger.activate():
+        return _Loop(method, data, make_trainer, folder, checkpoint, report).run()
 
 
-def _run(
-    method: Method, data: StreamDataModule, make_trainer: MakeTrainer, folder: RunFolder, ledger: Ledger, report: Report
-) -> dict[str, Any]:
-    stream = data.stream
-    seen: list[Rows] = []
-    results: dict[str, Any] = {}
-    if is_writer():
-        folder.write_stream(stream)
-    for task in stream.tasks:
-        seen.append(stream.rows(task.index, "train"))
-        method.begin_task(task)
-        if task.index == 0:
-            ledger.task = 0
-            _commit(folder, 0, _predict(method, data, make_trainer(0), _asked(stream, 0)), None)
-        ledger.task = task.number
-        data.begin_task(task.index, method.batch_plan(task, seen))
-        trainer = make_trainer(task.number)
-        trainer.fit(method, datamodule=data)
-        _load_best(method, trainer)
+@dataclass
+class _Loop:
+    method: Method
+    data: StreamDataModule
+    make_trainer: MakeTrainer
+    folder: RunFolder
+    checkpoint: StepCheckpoint
+    report: Report
 
-        def extract(rows: Rows, fields: tuple[str, ...], trainer: pl.Trainer = trainer) -> dict[str, Tensor]:
-            values = _extract(method, data, trainer, rows, fields)
-            if any(value.isnan().any() for value in values.values()):
-                raise ConfigError(
-                    "The end of a task needs a prediction of every row that it asks for, and some have none or NaN: remove "
-                    "trainer.limit_predict_batches and trainer.fast_dev_run, or lower the learning rate."
-                )
-            return values
+    def run(self) -> dict[str, Any]:
+        stream, state = self.data.stream, self.checkpoint.state
+        done = self._begin()
+        results = self._evaluate(stream.tasks[done - 1]) if done else {}
+        for task in stream.tasks[done:]:
+            seen = [stream.rows(index, "train") for index in range(task.number)]
+            self.method.begin_task(task)
+            saved = self._newest(task)
+            if task.index == 0 and saved is None:
+                state.ledger.task = 0
+                trainer = self.make_trainer(0)
+                self._commit(0, self._predict(trainer, _asked(stream, 0)), None)
+            state.ledger.task = self.checkpoint.task = task.number
+            self.data.begin_task(task.index, self.method.batch_plan(task, seen))
+            trainer = self.make_trainer(task.number)
+            self._fit(trainer, task, saved)
+            with state.ledger.phase("selection"):
+                self.method.end_task(task, seen[-1], functools.partial(self._extract_all, trainer))
+            predictions = self._predict(trainer, _asked(stream, task.number))
+            self._commit(task.number, predictions, self.method)
+            results = self._evaluate(task)
+        return results
 
-        with ledger.phase("selection"):
-            method.end_task(task, seen[-1], extract)
-        predictions = _predict(method, data, trainer, _asked(stream, task.number))
-        _commit(folder, task.number, predictions, method)
-        folder.drop_epochs(task.number)
-        costs = combine_ranks(_from_all(ledger.state_dict()))
+    def _begin(self) -> int:
+        """Bring method and state to the last committed task, or to the beginning; return its number."""
+        folder, stream = self.folder, self.data.stream
+        done = folder.last_task()
+        if done:
+            saved = folder.load_task(done)
+            self.method.restore(stream.tasks[:done], saved["state_dict"])
+            self.checkpoint.state.load_state_dict(saved["run"])
+        elif is_writer():
+            folder.write_stream(stream)
+            if self._newest(stream.tasks[0]) is None:
+                self.checkpoint.state.log.truncate(0)
+        return done
+
+    def _newest(self, task: Task) -> Path | None:
+        """Return the newest checkpoint within ``task``, if any."""
+        fitted, steps = self.folder.fitted(task.number), self.folder.steps(task.number)
+        return fitted if fitted.exists() else steps[-1] if steps else None
+
+    def _fit(self, trainer: pl.Trainer, task: Task, saved: Path | None) -> None:
+        """Train the task, from ``saved`` on, and save the weights that it ends with."""
+        fitted, signals = self.folder.fitted(task.number), self.checkpoint.signals
+        if saved == fitted:
+            content = self.folder.load_step(fitted, task.number)
+            self.method.load_state_dict(content["state_dict"])
+            self.checkpoint.state.load_state_dict(content["run"])
+            return
+        if saved is not None:
+            self.folder.verify_step(saved, task.number)
+        try:
+            trainer.fit(self.method, datamodule=self.data, ckpt_path=saved)
+        except Exception as error:
+            explained = explain_failure(error, task, self.checkpoint.step, self.checkpoint.rows)
+            if explained is None:
+                raise
+            raise explained from error
+        _load_best(self.method, trainer)
+        content = {"state_dict": self.method.state_dict(), "run": self.checkpoint.state.state_dict()}
         if is_writer():
-            folder.write_json("compute.json", costs.to_json())
-            last = task is stream.tasks[-1]
-            results = write_results(folder.path) if last else write_results(folder.path, DRAWS_BETWEEN)
-            report(task, results)
-    return results
+            save_checkpoint(content, fitted)
+        signals.act()
+
+    def _evaluate(self, task: Task) -> dict[str, Any]:
+        """Write ``compute.json`` and ``results.json`` after ``task``, report, and drop the checkpoints within it."""
+        costs = combine_ranks(from_all(self.checkpoint.state.ledger.state_dict()))
+        if not is_writer():
+            return {}
+        self.folder.drop_within(task.number)
+        self.folder.write_json("compute.json", costs.to_json())
+        last = task is self.data.stream.tasks[-1]
+        results = write_results(self.folder.path) if last else write_results(self.folder.path, DRAWS_BETWEEN)
+        self.report(task, results)
+        return results
+
+    def _commit(self, number: int, predictions: pd.DataFrame, method: Method | None) -> None:
+        """Write the task on the process that writes; without a method, the predictions only."""
+        state, memory = None, None
+        if method is not None:
+            state = {
+                "state_dict": method.state_dict(),
+                "task": number,
+                "pytorch-lightning_version": version("pytorch-lightning"),
+                "run": self.checkpoint.state.state_dict(),
+            }
+            kept = getattr(method, "memory", None)
+            memory = kept.rows if isinstance(kept, ReplayMemory) else None
+        if is_writer():
+            self.folder.commit_task(number, predictions, state, memory)
+
+    def _predict(self, trainer: pl.Trainer, samples: np.ndarray) -> pd.DataFrame:
+        """Return the predictions frame of ``samples``; what the method cannot predict is null."""
+        sample = torch.from_numpy(samples.astype(np.int64))
+        unlabelled = torch.full_like(sample, -1)
+        outputs = self._extract(
+            trainer, Rows(sample, unlabelled, unlabelled, unlabelled), ("fake_logit", "method_logits")
+        )
+        nothing = torch.full((len(sample),), torch.nan)
+        frame = {"sample": samples.astype(np.int64), "logit_fake": outputs.get("fake_logit", nothing).numpy()}
+        if "method_logits" in outputs:
+            logit_NC = outputs["method_logits"].numpy()
+            frame |= {f"logit_method_{c}": logit_NC[:, c] for c in range(logit_NC.shape[1])}
+        return pd.DataFrame(frame)
+
+    def _extract_all(self, trainer: pl.Trainer, rows: Rows, fields: tuple[str, ...]) -> dict[str, Tensor]:
+        """Return `_extract`, refusing rows without a value."""
+        values = self._extract(trainer, rows, fields)
+        if any(value.isnan().any() for value in values.values()):
+            raise ConfigError(
+                "The end of a task needs a prediction of every row that it asks for, and some have none or NaN: remove "
+                "trainer.limit_predict_batches and trainer.fast_dev_run, or lower the learning rate."
+            )
+        return values
+
+    def _extract(self, trainer: pl.Trainer, rows: Rows, fields: tuple[str, ...]) -> dict[str, Tensor]:
+        """Return ``fields`` of the predictions for ``rows``, in their order, gathered from all processes.
+
+        Rows that the Trainer was told to leave out (``limit_predict_batches``, ``fast_dev_run``) are NaN.
+        """
+        usual, self.method.predict_fields = self.method.predict_fields, fields
+        try:
+            parts = trainer.predict(self.method, datamodule=_RowsModule(self.data, rows)) or []
+        except Exception as error:
+            explained = explain_failure(error, self.method.task, None, [])
+            if explained is None:
+                raise
+            raise explained from error
+        finally:
+            self.method.predict_fields = usual
+        parts = [part for rank in from_all(parts) for part in rank]
+        outputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
+        sample = outputs.pop("sample", torch.empty(0, dtype=torch.long))
+        found = torch.isin(rows.sample, sample)
+        order = torch.argsort(sample)
+        place = order[torch.searchsorted(sample[order], rows.sample[found])]
+        complete = {}
+        for name, value in outputs.items():
+            complete[name] = value.new_full((rows.num, *value.shape[1:]), torch.nan)
+            complete[name][found] = value[place]
+        return complete
 
 
 def _asked(stream: Stream, number: int) -> np.ndarray:
@@ -108,54 +236,6 @@ def _asked(stream: Stream, number: int) -> np.ndarray:
     member = stream.membership
     validation = member.loc[(member["split"] == "val") & member["task"].between(0, number - 1), "sample"]
     return np.union1d(stream.test_samples(), validation.to_numpy())
-
-
-def _predict(method: Method, data: StreamDataModule, trainer: pl.Trainer, samples: np.ndarray) -> pd.DataFrame:
-    """Return the predictions frame of ``samples``; what the method cannot predict is null."""
-    sample = torch.from_numpy(samples.astype(np.int64))
-    unlabelled = torch.full_like(sample, -1)
-    rows = Rows(sample, unlabelled, unlabelled, unlabelled)
-    outputs = _extract(method, data, trainer, rows, ("fake_logit", "method_logits"))
-    nothing = torch.full((len(sample),), torch.nan)
-    frame = {"sample": samples.astype(np.int64), "logit_fake": outputs.get("fake_logit", nothing).numpy()}
-    if "method_logits" in outputs:
-        logit_NC = outputs["method_logits"].numpy()
-        frame |= {f"logit_method_{c}": logit_NC[:, c] for c in range(logit_NC.shape[1])}
-    return pd.DataFrame(frame)
-
-
-def _extract(
-    method: Method, data: StreamDataModule, trainer: pl.Trainer, rows: Rows, fields: tuple[str, ...]
-) -> dict[str, Tensor]:
-    """Return ``fields`` of the predictions for ``rows``, in their order, gathered from all processes.
-
-    Rows that the Trainer was told to leave out (``limit_predict_batches``, ``fast_dev_run``) are NaN.
-    """
-    usual, method.predict_fields = method.predict_fields, fields
-    try:
-        parts = trainer.predict(method, datamodule=_RowsModule(data, rows)) or []
-    finally:
-        method.predict_fields = usual
-    parts = [part for rank in _from_all(parts) for part in rank]
-    outputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
-    sample = outputs.pop("sample", torch.empty(0, dtype=torch.long))
-    found = torch.isin(rows.sample, sample)
-    order = torch.argsort(sample)
-    place = order[torch.searchsorted(sample[order], rows.sample[found])]
-    complete = {}
-    for name, value in outputs.items():
-        complete[name] = value.new_full((rows.num, *value.shape[1:]), torch.nan)
-        complete[name][found] = value[place]
-    return complete
-
-
-def _from_all(value: Any) -> list[Any]:  # noqa: ANN401
-    """Return ``value`` of every process, by rank."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [value]
-    gathered: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, value)
-    return gathered
 
 
 class _RowsModule(pl.LightningDataModule):
@@ -169,27 +249,9 @@ class _RowsModule(pl.LightningDataModule):
         return self.data.rows_dataloader(self.rows)
 
 
-def _commit(folder: RunFolder, number: int, predictions: pd.DataFrame, method: Method | None) -> None:
-    """Write the task on the process that writes."""
-    if not is_writer():
-        return
-    state = None
-    memory = None
-    if method is not None:
-        state = {
-            "state_dict": method.state_dict(),
-            "task": number,
-            "pytorch-lightning_version": version("pytorch-lightning"),
-        }
-        kept = getattr(method, "memory", None)
-        memory = kept.rows if isinstance(kept, ReplayMemory) else None
-    folder.commit_task(number, predictions, state, memory)
-
-
 def _load_best(method: Method, trainer: pl.Trainer) -> None:
     """Load the weights of the best validation step, where a monitored ModelCheckpoint kept them."""
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
-            checkpoint = torch.load(Path(callback.best_model_path), map_location="cpu", weights_only=True)
-            method.load_state_dict(checkpoint["state_dict"])
+            method.load_state_dict(load_checkpoint(Path(callback.best_model_path))["state_dict"])
             return

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers.logger import Logger
+
+from continual_df.errors import RunFolderError, WriteError
 
 COLUMNS = ("task", "epoch", "step", "metric", "value")
 
@@ -50,9 +53,37 @@ class MetricsLog(Logger):
         """Append one row per value."""
         epoch = metrics.get("epoch", "")
         rows = [(self.task, epoch, step, name, value) for name, value in metrics.items() if name != "epoch"]
-        new = not self.path.exists()
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(COLUMNS)
-            writer.writerows(rows)
+        try:
+            new = not self.path.exists()
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                if new:
+                    writer.writerow(COLUMNS)
+                writer.writerows(rows)
+        except OSError as error:
+            raise WriteError(self.path, error) from error
+
+    def length(self) -> int:
+        """Return the bytes written so far, once they are on the disk: a saved state names them."""
+        if not self.path.exists():
+            return 0
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
+        return self.path.stat().st_size
+
+    @rank_zero_only
+    def truncate(self, length: int) -> None:
+        """Forget what was logged after the first ``length`` bytes: a resumed run logs it again.
+
+        Raises:
+            RunFolderError: If the file is shorter.
+        """
+        there = self.path.stat().st_size if self.path.exists() else 0
+        if there < length:
+            raise RunFolderError(
+                f"'{self.path}' has {there} bytes, but the state to resume from was saved when it had {length}: restore it."
+            )
+        if length:
+            os.truncate(self.path, length)
+        else:
+            self.path.unlink(missing_ok=True)

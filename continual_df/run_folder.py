@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from lightning_utilities.core.rank_zero import rank_zero_only
 
+from continual_df import run_lock
+from continual_df.checkpoint_file import load_checkpoint, save_checkpoint, verify_checkpoint
 from continual_df.data.frame_table import write_table
 from continual_df.data.stream import Stream
-from continual_df.errors import RunFolderError
+from continual_df.errors import CheckpointError, RunFolderError
+from continual_df.files import remove_unfinished, renamed
+from continual_df.ranks import is_writer
 from continual_df.task import Rows
+
+CHECKPOINT = "checkpoint.ckpt"
 
 
 class RunFolder:
@@ -35,9 +39,27 @@ class RunFolder:
         Raises:
             RunFolderError: If the folder exists already and is not empty.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if not self.path.exists():
+            return
+        if (self.path / "config.yaml").is_file():
+            raise RunFolderError(
+                f"The run folder '{self.path}' exists already: choose another --run_dir, remove it first, or continue "
+                f"its run with 'continual-df run --resume {self.path}'."
+            )
+        if not self.path.is_dir() or any(file.name != run_lock.NAME for file in self.path.iterdir()):
             raise RunFolderError(
                 f"The run folder '{self.path}' exists already: choose another --run_dir, or remove it first."
+            )
+
+    def refuse_missing(self) -> None:
+        """Refuse to resume what is no run.
+
+        Raises:
+            RunFolderError: If there is no ``config.yaml``.
+        """
+        if not (self.path / "config.yaml").is_file():
+            raise RunFolderError(
+                f"'{self.path}' cannot be resumed: it holds no config.yaml. Name the folder of a run that has started."
             )
 
     def create(self, config: str) -> None:
@@ -47,12 +69,10 @@ class RunFolder:
             RunFolderError: If the folder exists already and is not empty.
         """
         self.refuse_existing()
-        for name in ("predictions", "tasks"):
-            (self.path / name).mkdir(parents=True, exist_ok=True)
         self._write("config.yaml", lambda path: path.write_text(config, encoding="utf-8"))
 
     def write_stream(self, stream: Stream) -> None:
-        """Write ``frames.parquet``, ``membership.parquet`` and ``stream.json``."""
+        """Write ``frames.parquet``, ``membership.parquet`` and, last, ``stream.json``."""
         write_table(stream.table, self.path / "frames.parquet")
         self._write("membership.parquet", lambda path: stream.membership.to_parquet(path, index=False))
         self.write_json("stream.json", stream.describe())
@@ -62,6 +82,18 @@ class RunFolder:
         text = json.dumps(content, indent=1, allow_nan=False) + "\n"
         self._write(name, lambda path: path.write_text(text, encoding="utf-8"))
 
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return the content of a JSON file.
+
+        Raises:
+            RunFolderError: If it is none.
+        """
+        try:
+            content: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"'{self.path / name}' cannot be read ({error}). Restore the file.") from error
+        return content
+
     def commit_task(
         self, number: int, predictions: pd.DataFrame, state: dict[str, Any] | None, memory: Rows | None
     ) -> None:
@@ -70,47 +102,103 @@ class RunFolder:
         self._write(name, lambda path: predictions.to_parquet(path, index=False))
         if state is None:
             return
-        with _renamed(self.path / "tasks" / str(number)) as folder:
+        with renamed(self.path / "tasks" / str(number)) as folder:
             folder.mkdir()
-            torch.save(state, folder / "checkpoint.ckpt")
+            save_checkpoint(state, folder / CHECKPOINT)
             if memory is not None:
                 columns = {column: values.numpy() for column, values in memory._asdict().items()}
                 pd.DataFrame(columns).to_parquet(folder / "memory.parquet", index=False)
 
+    def last_task(self) -> int:
+        """Return the number of the last task that is committed, 0 before the first."""
+        numbers = [int(path.name) for path in (self.path / "tasks").glob("*") if path.name.isdigit()]
+        return max(numbers, default=0)
+
+    def load_task(self, number: int) -> dict[str, Any]:
+        """Return the checkpoint of ``tasks/number``.
+
+        Raises:
+            CheckpointError: If it is damaged, naming the one before.
+        """
+        path = self.path / "tasks" / str(number)
+        self._verify(path / CHECKPOINT, f"Remove the folder '{path}' to continue from {self._before(number)}.")
+        return load_checkpoint(path / CHECKPOINT)
+
+    def has_predictions(self, number: int) -> bool:
+        """Return whether the predictions after task ``number`` are there."""
+        return (self.path / "predictions" / f"task_{number}.parquet").is_file()
+
+    def step(self, number: int, step: int) -> Path:
+        """Return the checkpoint within task ``number`` before optimizer step ``step`` (from 0)."""
+        return self._steps(number) / f"step_{step:09d}.ckpt"
+
+    def fitted(self, number: int) -> Path:
+        """Return the checkpoint of task ``number`` when its training has ended and nothing has been selected."""
+        return self._steps(number) / "fitted.ckpt"
+
+    def steps(self, number: int) -> list[Path]:
+        """Return the checkpoints within task ``number``, the oldest first."""
+        found = [path for path in self._steps(number).glob("step_*.ckpt") if re.fullmatch(r"step_\d+", path.stem)]
+        return sorted(found)
+
+    def load_step(self, path: Path, number: int) -> dict[str, Any]:
+        """Return the content of a checkpoint within task ``number``.
+
+        Raises:
+            CheckpointError: If it is damaged, naming the one before.
+        """
+        self.verify_step(path, number)
+        return load_checkpoint(path)
+
+    def verify_step(self, path: Path, number: int) -> None:
+        """Refuse a damaged checkpoint within task ``number``.
+
+        Raises:
+            CheckpointError: Naming the one before.
+        """
+        steps = [step for step in self.steps(number) if step != path]
+        before = f"'{steps[-1]}'" if steps else self._before(number)
+        self._verify(path, f"Remove it to continue from {before}.")
+
+    def keep_steps(self, number: int, count: int) -> None:
+        """Remove all but the last ``count`` checkpoints within task ``number``."""
+        for path in self.steps(number)[:-count]:
+            path.unlink(missing_ok=True)
+
     def epochs(self, number: int) -> Path:
-        """Return where checkpoints within task ``number`` are kept until the task is committed."""
+        """Return where the YAML's ModelCheckpoints write within task ``number``."""
         return self.path / "epochs" / str(number)
 
-    def drop_epochs(self, number: int) -> None:
-        """Remove the checkpoints within task ``number``: ``tasks/number`` holds what was chosen."""
-        if is_writer() and self.epochs(number).exists():
-            shutil.rmtree(self.epochs(number).parent)
+    def drop_within(self, number: int) -> None:
+        """Remove the checkpoints within tasks up to ``number``: ``tasks/number`` holds what they led to."""
+        for parent in (self.path / "epochs", self.path / "steps"):
+            for done in range(1, number + 1):
+                shutil.rmtree(parent / str(done), ignore_errors=True)
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed process has left half-written."""
+        remove_unfinished(self.path)
 
     def discard_unstarted(self) -> None:
         """Remove the folder where nothing has been predicted: a run that failed before its first task leaves none."""
-        predictions = self.path / "predictions"
-        if is_writer() and predictions.is_dir() and not any(predictions.iterdir()):
+        if is_writer() and self.path.is_dir() and not self.has_predictions(0) and not self.last_task():
             shutil.rmtree(self.path)
 
+    def _steps(self, number: int) -> Path:
+        return self.path / "steps" / str(number)
+
+    def _before(self, number: int) -> str:
+        """Return, in words, what task ``number`` begins with."""
+        return f"'{self.path / 'tasks' / str(number - 1)}'" if number > 1 else "the beginning of the stream"
+
+    def _verify(self, path: Path, advice: str) -> None:
+        try:
+            verify_checkpoint(path)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error} {advice}") from error
+
     def _write(self, name: str, write: Callable[[Path], object]) -> None:
-        with _renamed(self.path / name) as path:
+        with renamed(self.path / name) as path:
             write(path)
-
-
-def is_writer() -> bool:
-    """Return whether this process writes the run folder: the first of those that train together."""
-    return getattr(rank_zero_only, "rank", 0) == 0
-
-
-@contextmanager
-def _renamed(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; what was written there takes its name at the end, or is removed."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        if partial.is_dir():
-            shutil.rmtree(partial)
-        elif partial.exists():
-            partial.unlink()

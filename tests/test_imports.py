@@ -13,29 +13,47 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "continual_df"
 
-GROUND = ("errors", "labels", "randomness", "cost", "flops", "ledger", "task")
+GROUND = (
+    "errors",
+    "files",
+    "labels",
+    "randomness",
+    "generators",
+    "ranks",
+    "stop_signals",
+    "run_lock",
+    "checkpoint_file",
+    "requeue",
+    "cost",
+    "flops",
+    "ledger",
+    "task",
+    "failures",
+    "metrics_log",
+    "run_state",
+)
 """What every part may stand on; of one another, each may import those before it."""
 
 ABOVE_GROUND = {
     "data": (),
     "evaluation": (),
+    "audit": ("data", "evaluation"),
     "losses": (),
     "memory": (),
     "models": (),
-    "metrics_log": (),
     "forgeries": ("data",),
     "plots": ("evaluation",),
-    "callbacks": ("evaluation", "models", "memory"),
+    "callbacks": ("evaluation", "models", "memory", "run_folder"),
     "run_folder": ("data",),
     "methods": ("losses", "models", "memory", "data", "forgeries", "evaluation"),
-    "loop": ("losses", "models", "memory", "data", "forgeries", "evaluation", "methods", "run_folder", "metrics_log"),
+    "loop": ("losses", "models", "memory", "data", "forgeries", "evaluation", "methods", "run_folder", "callbacks"),
 }
 """Part -> the parts that it may import besides the ground and itself; commands may import all of them."""
 
 HOME = {"avalanche": "data", "faiss": "models", "timm": "models", "matplotlib": "plots"}
 """Library -> the one part that imports it."""
 
-WITHOUT_TORCH = ("evaluation", "plots", "errors", "labels", "randomness", "cost")
+WITHOUT_TORCH = ("audit", "evaluation", "plots", "errors", "files", "labels", "randomness", "cost")
 
 ARRAYS_ONLY = {"numpy", "scipy", "sklearn", "pandas"}
 """The libraries of evaluation, besides Python's own."""

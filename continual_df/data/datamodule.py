@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-import torch.distributed
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
@@ -24,6 +23,7 @@ from continual_df.data.stream import RealDomain, RealPolicy, Stream, TaskSpec, b
 from continual_df.data.table_digest import refuse_other_table
 from continual_df.data.verify import ChangedFiles, verify_files
 from continual_df.errors import StreamError
+from continual_df.ranks import rank_and_size
 from continual_df.task import Rows
 
 if TYPE_CHECKING:
@@ -84,9 +84,10 @@ class StreamDataModule(pl.LightningDataModule):
         self._task, self._plan = task, plan
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return the loader of the current task's plan."""
-        rank, world_size = _process()
-        sampler = PlanBatchSampler(self._plan, self.seed, self._task, rank, world_size)
+        """Return the loader of the current task's plan, from where a checkpoint left it."""
+        rank, world_size = rank_and_size()
+        epoch, start = self._position()
+        sampler = PlanBatchSampler(self._plan, self.seed, self._task, rank, world_size, epoch=epoch, start=start)
         dataset = DrawDataset(self.images, self.image_size, self.augment, self.seed, self._task)
         return DataLoader(dataset, batch_sampler=sampler, **self._loader_options())
 
@@ -96,7 +97,7 @@ class StreamDataModule(pl.LightningDataModule):
 
     def rows_dataloader(self, rows: Rows) -> DataLoader[Any]:
         """Return a loader of ``rows`` in order, without augmentation; each process gets its share."""
-        rank, world_size = _process()
+        rank, world_size = rank_and_size()
         per_process = max(1, self.eval_batch_size // world_size)
         own = torch.arange(rows.num)[rank::world_size]
         most = -(-rows.num // world_size)
@@ -105,6 +106,14 @@ class StreamDataModule(pl.LightningDataModule):
             place = torch.cat([own, torch.tensor([rank % rows.num])])
         dataset = RowDataset(DrawDataset(self.images, self.image_size), rows.pick(place), len(own))
         return DataLoader(dataset, batch_size=per_process, **self._loader_options())
+
+    def _position(self) -> tuple[int, int]:
+        """Return the epoch and the batch with which the Trainer begins; workers draw before it could set the epoch."""
+        if self.trainer is None:
+            return 0, 0
+        loop = self.trainer.fit_loop
+        done = loop.epoch_loop.batch_progress.current.completed if loop.restarting else 0
+        return self.trainer.current_epoch, done
 
     def _loader_options(self) -> dict[str, Any]:
         return {"num_workers": self.num_workers, "pin_memory": torch.cuda.is_available()}
@@ -265,10 +274,3 @@ class BenchmarkStream(StreamDataModule):
         from continual_df.data.benchmark import read_benchmark
 
         return read_benchmark(self.make_benchmark(), self.val_fraction, self.seed)
-
-
-def _process() -> tuple[int, int]:
-    """Return (rank, world size) of this process."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1

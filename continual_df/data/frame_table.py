@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow.parquet
 
 from continual_df.errors import DatasetNotFoundError, FrameTableError
+from continual_df.files import renamed
 from continual_df.labels import FAKE, REAL, REAL_METHOD
 
 REQUIRED = ("path", "label", "method", "source", "group")
@@ -170,12 +171,8 @@ def write_table(table: FrameTable, path: Path) -> None:
     root = os.path.relpath(table.root.absolute(), path.parent.absolute())
     absolute = str(table.root.absolute())
     own = {b"root": absolute.encode(), b"relative_root": root.encode(), b"skipped": json.dumps(table.skipped).encode()}
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with renamed(path) as partial:
         pyarrow.parquet.write_table(arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **own}), partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_table(path: Path, root: Path | None = None) -> FrameTable:

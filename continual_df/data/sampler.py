@@ -59,9 +59,22 @@ class PlanBatchSampler(BatchSampler):
         rank: Index of this process; it takes every ``world_size``-th draw of the global batch, each of a weight that
             makes the mean over processes of their mean losses the mean over the global batch.
         world_size: Number of processes.
+        epoch: Epoch that the first iteration yields; `set_epoch` chooses others.
+        start: Batches that the first iteration leaves out, since a run that is resumed has had them; the length stays
+            that of an epoch.
     """
 
-    def __init__(self, plan: list[Source], seed: int, task: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        plan: list[Source],
+        seed: int,
+        task: int,
+        rank: int = 0,
+        world_size: int = 1,
+        *,
+        epoch: int = 0,
+        start: int = 0,
+    ) -> None:
         current = [source for source in plan if source.role == Role.CURRENT]
         if not current or not all(source.rows.num for source in plan):
             raise ValueError("plan must hold at least one source of current rows, and no empty source")
@@ -72,7 +85,7 @@ class PlanBatchSampler(BatchSampler):
         super().__init__(SequentialSampler(range(num_rows)), plan[self._pace].per_batch, drop_last=False)
         self.sampler = self  # type: ignore[assignment]  # where Lightning looks for set_epoch
         self.plan, self.seed, self.task, self.rank, self.world_size = plan, seed, task, rank, world_size
-        self.epoch = 0
+        self.epoch, self.start = epoch, start
         self._groups = [_groups(source) for source in plan]
         self._permutations: dict[tuple[int, int], tuple[int, np.ndarray]] = {}
 
@@ -115,8 +128,9 @@ class PlanBatchSampler(BatchSampler):
         return last[1]
 
     def __iter__(self) -> Iterator[list[Draw]]:  # type: ignore[override]
-        for index in range(len(self)):
-            draws = self.batch(self.epoch, index)
+        epoch, start, self.start = self.epoch, self.start, 0
+        for index in range(start, len(self)):
+            draws = self.batch(epoch, index)
             mine = draws[self.rank :: self.world_size]
             weight = len(mine) * self.world_size / len(draws)
             # each process needs a row to step with the others: one that has none repeats a row of weight 0

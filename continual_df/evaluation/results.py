@@ -19,6 +19,7 @@ from continual_df.evaluation import metrics
 from continual_df.evaluation.bootstrap import Interval, Part, bootstrap_interval, bootstrap_mean
 from continual_df.evaluation.image_sets import ImageSet, is_control, method_sets, task_sets, validation_set
 from continual_df.evaluation.run_files import RunFiles, read_run
+from continual_df.files import renamed
 
 FRAME_METRICS = ("auc", "ap", "eer", "acc", "acc_val", "racc", "facc")
 VIDEO_METRICS = ("auc_video", "ap_video", "eer_video", "acc_video")
@@ -118,9 +119,8 @@ def write_results(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
         RunFolderError: See `evaluate_run`.
     """
     result = evaluate_run(run, num_draws)
-    partial = run / ".results.json.partial"
-    partial.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(run / "results.json")
+    with renamed(run / "results.json") as path:
+        path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -72,8 +72,23 @@ class Method(pl.LightningModule):
             detector.compile()  # in place: the keys of the state dict stay
 
     def begin_task(self, task: Task) -> None:
-        """Get ready for ``task``: grow heads, freeze a teacher."""
+        """Get ready for ``task``: grow heads, freeze a teacher.
+
+        `restore` calls it for tasks that were trained elsewhere, before it loads what came of them: the shapes of the
+        state must follow from the tasks alone.
+        """
         self.task = task
+
+    def restore(self, tasks: Sequence[Task], state: dict[str, Any]) -> None:
+        """Become what the method was after ``tasks``.
+
+        Args:
+            tasks: All tasks that it has been trained on, in order.
+            state: Its state dict after the last of them.
+        """
+        for task in tasks:
+            self.begin_task(task)
+        self.load_state_dict(state)
 
     def batch_plan(self, task: Task, seen: list[Rows]) -> list[Source]:
         """Return the sources of every batch.

@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
+from continual_df.files import renamed
+
 # Okabe and Ito's colour-blind-safe palette (2008, jfly.uni-koeln.de/color), without its yellow: too pale on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h")
@@ -127,13 +129,10 @@ def limits(values: np.ndarray, chance: float | None) -> tuple[float, float]:
 
 def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
     """Write ``stem``.png and ``stem``.svg into ``folder``, each under a temporary name first, and return the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
         path = folder / f"{stem}.{ending}"
-        partial = folder / f".{path.name}.partial"
-        with style():
+        with renamed(path) as partial, style():
             figure.savefig(partial, format=ending, metadata=metadata)
-        partial.replace(path)
         paths.append(path)
     return paths

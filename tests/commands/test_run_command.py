@@ -168,7 +168,7 @@ def test_a_loss_that_is_not_finite_stops_with_task_step_and_rows(runner: Runner)
     written = {path.name for path in runner.run_dir.rglob("*") if path.is_file()}
     assert "task_0.parquet" in written  # what was committed stays
     assert not [name for name in written if "partial" in name or name.startswith("task_1")]
-    assert not list((runner.run_dir / "tasks").iterdir())
+    assert not (runner.run_dir / "tasks").exists()
 
 
 def test_print_config_shows_the_settings_and_writes_nothing(runner: Runner) -> None:

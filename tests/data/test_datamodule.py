@@ -201,7 +201,7 @@ def test_processes_share_rows_and_none_is_left_without(
     rows = toy_data.stream.rows(0, "test").pick(torch.arange(num))
     shares = []
     for rank in range(world_size):
-        monkeypatch.setattr("continual_df.data.datamodule._process", lambda rank=rank: (rank, world_size))
+        monkeypatch.setattr("continual_df.data.datamodule.rank_and_size", lambda rank=rank: (rank, world_size))
         shares.append([sample for batch in toy_data.rows_dataloader(rows) for sample in batch["sample"].tolist()])
     assert min(map(len, shares)) >= 1
     assert {sample for share in shares for sample in share} == set(rows.sample.tolist())

@@ -17,6 +17,7 @@ import yaml
 
 from continual_df.cli import main
 from continual_df.commands import run as run_command
+from continual_df.commands.stream_cli import StreamCLI
 from continual_df.data.methods import KNOWN_METHODS, canonical
 from continual_df.evaluation import results
 from continual_df.forgeries.operators import operators
@@ -154,7 +155,7 @@ def test_every_image_that_an_experiment_names_is_used_once_per_task(finished: Fi
         assert members["sample"].is_unique
 
 
-class ParsedOnly(run_command.StreamCLI):
+class ParsedOnly(StreamCLI):
     """The settings, resolved by the parser, with nothing built from them."""
 
     def instantiate_classes(self) -> None:

@@ -1,0 +1,163 @@
+"""The settings of a run: Lightning's command line over a method and a stream, and ours beside it."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.plugins.io import CheckpointIO
+
+from continual_df.callbacks.step_checkpoint import CheckpointSchedule
+from continual_df.checkpoint_file import VerifiedCheckpointIO
+from continual_df.commands.config_errors import explain, first_alternative, locate
+from continual_df.data import readers
+from continual_df.data.datamodule import BenchmarkStream, ForgeryStream, StreamDataModule
+from continual_df.errors import ConfigError
+from continual_df.memory import ReplayMemory
+from continual_df.methods import Finetune, Joint, Method, Replay
+from continual_df.metrics_log import MetricsLog
+from continual_df.models.detector import TimmDetector
+from continual_df.run_folder import RunFolder
+
+CLASSES = (BenchmarkStream, ForgeryStream, Finetune, Joint, Replay, ReplayMemory, TimmDetector)
+"""Imported, as all readers are, so that a YAML may use the bare class name as class_path."""
+
+
+class RunParser(LightningArgumentParser):
+    """Lightning's parser, whose errors are one sentence instead of the usage text."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Refuse a wrong setting.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(explain(message, self, [*readers.__all__, *(cls.__name__ for cls in CLASSES)])) from ex
+
+
+class StreamCLI(LightningCLI):
+    """LightningCLI that makes a fresh Trainer for each task, from settings that no task changes."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        super().__init__(
+            Method,
+            StreamDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=0,
+            run=False,
+            auto_configure_optimizers=False,
+            args=arguments,
+            trainer_defaults={"use_distributed_sampler": False, "enable_model_summary": False},
+            parser_kwargs={
+                "parser_mode": "omegaconf+",
+                "prog": "continual-df run",
+                "description": __doc__,
+                "allow_abbrev": False,
+            },
+        )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
+        """Return the parser with our errors."""
+        parser = RunParser(**kwargs)
+        parser.add_argument(
+            "-c", "--config", action="config", help="YAML file; several are merged in order, later ones win"
+        )
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the settings that stand beside Lightning's own."""
+        parser.add_argument("--run_dir", type=str, default="runs/run", help="folder that the run writes; must be new")
+        parser.add_argument("--max_flops", type=float | None, default=None, help="training FLOPs of each task at most")
+        parser.add_argument(
+            "--resume", type=str | None, default=None, help="run folder to continue, in place of a config"
+        )
+        parser.add_class_arguments(CheckpointSchedule, "checkpoint")
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+
+    def instantiate_classes(self) -> None:
+        """Instantiate everything but the Trainer."""
+        self.config_init = self.parser.instantiate(self.config)
+        self.model, self.datamodule = self.config_init["model"], self.config_init["data"]
+
+    @property
+    def callbacks(self) -> list[pl.Callback]:
+        """The callbacks of the YAML."""
+        given = self.config_init["trainer"]["callbacks"] or []
+        return [given] if isinstance(given, pl.Callback) else list(given)
+
+    def make_trainer(
+        self, number: int, folder: RunFolder, log: MetricsLog, first: pl.Callback, last: pl.Callback
+    ) -> pl.Trainer:
+        """Return a fresh Trainer for task ``number``, whose callbacks are ``first``, those of the YAML and ``last``.
+
+        The YAML's are copied from their pristine state (a reused EarlyStopping keeps the last task's best), but those that
+        say ``across_tasks = True``. ModelCheckpoints without a folder write into the run folder.
+        """
+        settings = dict(self.config_init["trainer"])
+        for name in ("strategy", "plugins", "profiler"):  # objects of the YAML; a second Trainer refuses a used one
+            settings[name] = copy.deepcopy(settings[name])
+        callbacks = [cb if getattr(cb, "across_tasks", False) else copy.deepcopy(cb) for cb in self.callbacks]
+        for callback in callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = str(folder.epochs(number))
+        if settings["enable_checkpointing"] is None:
+            settings["enable_checkpointing"] = any(isinstance(cb, ModelCheckpoint) for cb in callbacks)
+        log.task = number
+        extra = settings["logger"]
+        loggers = extra if isinstance(extra, list) else [] if extra in (None, True, False) else [extra]
+        settings |= {"callbacks": [first, *callbacks, last], "logger": [log, *loggers]}
+        plugins = settings["plugins"] or []
+        plugins = [*plugins] if isinstance(plugins, list) else [plugins]
+        if any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            raise ConfigError("trainer.plugins: a run folder keeps its checkpoints by itself; remove the CheckpointIO.")
+        settings["plugins"] = [*plugins, VerifiedCheckpointIO()]
+        settings["default_root_dir"] = settings["default_root_dir"] or str(folder.path)
+        return pl.Trainer(**settings)
+
+
+def parse_settings(argv: list[str]) -> StreamCLI:
+    """Return the settings, or refuse them with the file and line of what is wrong."""
+    try:
+        return StreamCLI(argv)
+    except OmegaConfBaseException as error:
+        variable = re.search(r"Environment variable '([^']+)'", str(error))
+        place = re.search(r"full_key: (\S+)", str(error))
+        what = f"the environment variable {variable[1]} is not set" if variable else str(error).partition("\n")[0]
+        raise ConfigError(f"{place[1] if place else 'configuration'}: {what}.") from error
+    except (ValueError, MisconfigurationException) as error:
+        raise ConfigError(first_alternative(str(error))) from error
+    except ConfigError as error:
+        raise ConfigError(locate(str(error), _config_files(argv))) from error
+
+
+def _config_files(argv: list[str]) -> list[Path]:
+    """Return the YAML files that ``argv`` names, the last one first, as it wins."""
+    names = [
+        word.partition("=")[2] or following
+        for word, following in zip(argv, [*argv[1:], ""], strict=True)
+        if word.partition("=")[0] in ("-c", "--config")
+    ]
+    return [Path(name) for name in reversed(names) if Path(name).is_file()]
+
+
+def find_packaged(argv: list[str]) -> list[str]:
+    """Let ``--config experiments/NAME.yaml`` name an experiment of the installed package, wherever one stands."""
+    packaged = Path(__file__).parent.parent
+    found = list(argv)
+    for place, word in enumerate(argv):
+        flag, _, value = word.partition("=")
+        if flag not in ("-c", "--config"):
+            continue
+        name = value or (argv[place + 1] if place + 1 < len(argv) else "")
+        if name.startswith("experiments/") and not Path(name).exists() and (packaged / name).is_file():
+            found[place if value else place + 1] = f"{flag}={packaged / name}" if value else str(packaged / name)
+    return found

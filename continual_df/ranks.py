@@ -1,0 +1,40 @@
+"""The processes that train together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+
+def is_writer() -> bool:
+    """Return whether this process writes the run folder: the first of those that train together."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def rank_and_size() -> tuple[int, int]:
+    """Return the rank of this process and the number of processes."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def from_all(value: Any) -> list[Any]:  # noqa: ANN401
+    """Return ``value`` of every process, by rank; all must call it."""
+    size = rank_and_size()[1]
+    if size == 1:
+        return [value]
+    gathered: list[Any] = [None] * size
+    torch.distributed.all_gather_object(gathered, value)
+    return gathered
+
+
+def largest_of_all(values: list[int], device: torch.device) -> list[int]:
+    """Return the largest of each of ``values`` over all processes; all must call it."""
+    if rank_and_size()[1] == 1:
+        return values
+    tensor = torch.tensor(values, device=device)
+    torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
+    return [int(value) for value in tensor.tolist()]
