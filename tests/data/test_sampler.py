@@ -81,3 +81,17 @@ def test_a_plan_without_current_rows_is_refused() -> None:
         PlanBatchSampler([Source(make_rows(4), 2, role=Role.REPLAY)], 0, 0)
     with pytest.raises(ValueError, match="per_batch"):
         PlanBatchSampler([Source(make_rows(4), 0)], 0, 0)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("per_batch", [1, 2, 4, 7])
+def test_the_mean_of_weighted_means_over_processes_is_the_mean_of_the_global_batch(
+    world_size: int, per_batch: int
+) -> None:
+    plan = [Source(make_rows(10), per_batch)]
+    shares = [epoch(PlanBatchSampler(plan, 0, 0, rank, world_size), 0) for rank in range(world_size)]
+    for whole, *parts in zip(epoch(PlanBatchSampler(plan, 0, 0), 0), *shares, strict=True):
+        means = [sum(draw.sample * draw.weight for draw in part) / len(part) for part in parts]
+        assert sum(means) / world_size == pytest.approx(sum(draw.sample for draw in whole) / len(whole))
+        counted = sorted(draw.sample for part in parts for draw in part if draw.weight > 0)
+        assert counted == sorted(draw.sample for draw in whole)
