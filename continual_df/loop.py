@@ -120,8 +120,7 @@ class _Loop:
             self.checkpoint.state.load_state_dict(saved["run"])
         elif is_writer():
             folder.write_stream(stream)
-            if self._newest(stream.tasks[0]) is None:
-                self.checkpoint.state.log.truncate(0)
+            self.checkpoint.state.log.rewind(0)
         return done
 
     def _newest(self, task: Task) -> Path | None:

@@ -28,6 +28,7 @@ class MetricsLog(Logger):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path, self.task = path, 0
+        self._rewound: int | None = None
 
     @property
     def name(self) -> str:
@@ -54,6 +55,7 @@ class MetricsLog(Logger):
         epoch = metrics.get("epoch", "")
         rows = [(self.task, epoch, step, name, value) for name, value in metrics.items() if name != "epoch"]
         try:
+            self._forget()
             new = not self.path.exists()
             with self.path.open("a", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
@@ -65,15 +67,17 @@ class MetricsLog(Logger):
 
     def length(self) -> int:
         """Return the bytes written so far, once they are on the disk: a saved state names them."""
+        self._forget()
         if not self.path.exists():
             return 0
         with self.path.open("rb") as file:
             os.fsync(file.fileno())
         return self.path.stat().st_size
 
-    @rank_zero_only
-    def truncate(self, length: int) -> None:
-        """Forget what was logged after the first ``length`` bytes: a resumed run logs it again.
+    def rewind(self, length: int) -> None:
+        """Go back to where the file had ``length`` bytes; the rest is forgotten when something new is logged.
+
+        Not before: a later state, to be loaded next, may need it.
 
         Raises:
             RunFolderError: If the file is shorter.
@@ -83,7 +87,12 @@ class MetricsLog(Logger):
             raise RunFolderError(
                 f"'{self.path}' has {there} bytes, but the state to resume from was saved when it had {length}: restore it."
             )
-        if length:
-            os.truncate(self.path, length)
-        else:
-            self.path.unlink(missing_ok=True)
+        self._rewound = length
+
+    @rank_zero_only
+    def _forget(self) -> None:
+        if self._rewound is not None and self.path.exists():
+            os.truncate(self.path, self._rewound)
+            if not self._rewound:
+                self.path.unlink()  # the header is written with the first row
+        self._rewound = None

@@ -42,7 +42,7 @@ class RunState:
             generators: Whether the random generators go back too, or later, with `load_generators`.
         """
         self.ledger.load_state_dict(self._mine(state)["ledger"])
-        self.log.truncate(state["metrics_bytes"])
+        self.log.rewind(state["metrics_bytes"])
         for callback in self.callbacks:
             if callback.state_key in state["callbacks"]:
                 callback.load_state_dict(state["callbacks"][callback.state_key])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from continual_df import methods
 from continual_df.data.datamodule import StreamDataModule
 from continual_df.data.frame_table import FrameTable
 from continual_df.data.images import ImageSource, TableImages
 from continual_df.data.stream import Stream, TaskSpec, build_stream
+from continual_df.methods import Method
 from continual_df.models.detector import Detector, Features
 
 METHODS = ("columns", "smooth", "rows")
@@ -99,3 +103,36 @@ def toy_data(toy_stream: Stream) -> ToyData:
 def tiny_detector() -> TinyDetector:
     torch.manual_seed(0)
     return TinyDetector()
+
+
+class NoisyDetector(TinyDetector):
+    """The same with what a resumed run must bring back: dropout, batch statistics and a buffer that every step moves."""
+
+    steps: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.dropout = nn.BatchNorm1d(8), nn.Dropout(0.2)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def forward(self, image: Tensor) -> Features:
+        features = super().forward(image)
+        if self.training:
+            self.steps += 1
+        return Features(features.map_BDHW, self.dropout(self.norm(features.pooled_BD)))
+
+
+METHOD_CLASSES: dict[str, type[Method]] = {
+    name: cls
+    for name in methods.__all__
+    if isinstance(cls := getattr(methods, name), type) and issubclass(cls, Method) and cls is not Method
+}
+"""All methods by name: what holds for all of them is tested for each that joins."""
+
+
+def method_arguments(name: str) -> dict[str, Any]:
+    """Return what method ``name`` needs besides a detector, as in a YAML file: a small memory where it takes one."""
+    needed: dict[str, Any] = {}
+    if "memory" in inspect.signature(METHOD_CLASSES[name]).parameters:
+        needed["memory"] = {"class_path": "ReplayMemory", "init_args": {"capacity": 8}}
+    return needed

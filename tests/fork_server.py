@@ -1,0 +1,107 @@
+"""Runs ``continual-df`` in forked children, from a parent that has imported everything and has started no thread.
+
+Reads one JSON object a line, ``{"argv": [...], "log": path, "seconds": s | null, "call": n | null}``: the child is killed
+(SIGKILL) after ``seconds``, or kills itself right before its n-th call to the file system that makes something last
+(fsync, rename, unlink). Answers with ``{"status": exit status or -signal, "seconds": ..., "calls": ...}``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import pkgutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+LASTING = ("fsync", "replace", "rename", "unlink", "rmdir")
+
+
+def import_everything() -> None:
+    """Import whatever a run imports."""
+    package = importlib.import_module("continual_df")
+    for module in pkgutil.walk_packages(package.__path__, "continual_df."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    importlib.import_module("toy")
+
+
+def count_calls(die_at: int | None, report: int) -> None:
+    """Count the calls that make something last, in the file descriptor ``report``; die before call ``die_at``."""
+    done = 0
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal done
+            if done == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            done += 1
+            os.pwrite(report, f"{done:08d}".encode(), 0)
+            return function(*args, **kwargs)
+
+        return call
+
+    for name in LASTING:
+        setattr(os, name, counted(getattr(os, name)))
+
+
+def run(argv: list[str], log: str, die_at: int | None) -> None:
+    """Be the child."""
+    os.setsid()
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    report = os.open(f"{log}.calls", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    count_calls(die_at, report)
+    status = 1
+    try:
+        status = importlib.import_module("continual_df.cli").main(argv)
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    except BaseException:  # noqa: BLE001  it must not run on as a second server
+        importlib.import_module("traceback").print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def wait(child: int, seconds: float | None) -> int:
+    """Return the status of ``child``, killing it and its workers after ``seconds``."""
+    deadline = time.monotonic() + (600 if seconds is None else seconds)
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            deadline = float("inf")
+        time.sleep(0.001)
+
+
+def main() -> None:
+    """Serve."""
+    import_everything()
+    assert threading.active_count() == 1, threading.enumerate()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        started = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            run(order["argv"], order["log"], order["call"])
+        status = wait(child, order["seconds"])
+        with open(order["log"] + ".calls", "rb") as file:  # noqa: PTH123
+            calls = int(file.read() or b"0")
+        answer = {"status": status, "seconds": time.monotonic() - started, "calls": calls}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
