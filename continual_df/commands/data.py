@@ -189,10 +189,10 @@ def _print_skipped(console: Console, table: FrameTable, everything: bool) -> Non
 
 def print_checks(console: Console, checks: list[Check]) -> None:
     """Print one line a check, and examples of what it found below it."""
-    styles = {"ok": "green", "leak": "bold red", "changed": "bold red", "not checked": "yellow"}
+    styles = {"ok": "green", "not checked": "yellow"}
     console.print()
     for check in checks:
-        console.print(f"{check.status:<12}", style=styles[check.status], end="", highlight=False)
+        console.print(f"{check.status:<12}", style=styles.get(check.status, "bold red"), end="", highlight=False)
         console.print(f"{check.name}: {check.detail}", soft_wrap=True, markup=False, highlight=False)
         for example in check.examples:
             console.print(f"{'':<12}  {example}", soft_wrap=True, markup=False, highlight=False)

@@ -29,7 +29,7 @@ class Check:
     """
 
     name: str
-    status: Literal["ok", "leak", "changed", "not checked"]
+    status: Literal["ok", "leak", "changed", "unreadable", "not checked"]
     detail: str
     examples: tuple[str, ...] = ()
 

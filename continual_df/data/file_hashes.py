@@ -16,6 +16,24 @@ CHUNK = 1 << 20
 """Bytes of a file held in memory at a time."""
 
 
+def hash_file(path: Path) -> str:
+    """Return the BLAKE2b digest (32 hex digits) of the bytes of the file at ``path``.
+
+    Raises:
+        UnreadableImageError: If it cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading from a pipe or device might never end
+            raise UnreadableImageError(f"'{path}' is no regular file. Remove it, or build the table again.")
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        raise _unreadable(path, error) from None
+    return digest.hexdigest()
+
+
 def hash_files(table: FrameTable, progress: Progress | None = None) -> pd.Series:
     """Return the BLAKE2b digest (32 hex digits) of every file's bytes.
 
@@ -49,7 +67,7 @@ def hash_readable(table: FrameTable, rows: pd.Series, progress: Progress | None 
 
     def digest(path: Path) -> str:
         try:
-            return _digest(path)
+            return hash_file(path)
         except UnreadableImageError:
             return ""
 
@@ -58,26 +76,8 @@ def hash_readable(table: FrameTable, rows: pd.Series, progress: Progress | None 
     return pd.Series(digests, index=paths.index, dtype=object).reindex(table.frame.index, fill_value="")
 
 
-def hash_bytes(content: bytes) -> str:
-    """Return the digest that `hash_files` gives to a file with this ``content``."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
 def _hash(root: Path, paths: pd.Series, progress: Progress | None) -> pd.Series:
-    return pd.Series(list(over_files(_digest, root, paths.tolist(), progress)), index=paths.index, dtype=object)
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # reading from a pipe or device might never end
-            raise UnreadableImageError(f"'{path}' is no regular file. Remove it, or build the table again.")
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
-        raise _unreadable(path, error) from None
-    return digest.hexdigest()
+    return pd.Series(list(over_files(hash_file, root, paths.tolist(), progress)), index=paths.index, dtype=object)
 
 
 def _size(path: Path) -> int:

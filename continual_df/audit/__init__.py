@@ -1,0 +1,1 @@
+"""What may be wrong with the data of a stream: copies between splits, tell-tale files, doubtful labels."""
