@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
@@ -25,9 +25,6 @@ from continual_df.data.verify import ChangedFiles, verify_files
 from continual_df.errors import StreamError
 from continual_df.ranks import rank_and_size
 from continual_df.task import Rows
-
-if TYPE_CHECKING:
-    from avalanche.benchmarks import CLScenario
 
 
 class StreamDataModule(pl.LightningDataModule):
@@ -68,8 +65,8 @@ class StreamDataModule(pl.LightningDataModule):
             self._stream, self.images = self.build()
         return self._stream
 
-    def benchmark(self) -> CLScenario:
-        """Return the stream as an Avalanche benchmark, on which any Avalanche strategy trains as it is.
+    def benchmark(self) -> Any:  # noqa: ANN401  a CLScenario; jsonargparse would import it to know, in every run
+        """Return the stream as an Avalanche benchmark (``CLScenario``), on which any of its strategies trains as it is.
 
         Its streams are ``train``, ``val``, ``test`` and, where a task has unlabelled images, ``unlabelled``. An item is
         ``(image, label, sample, method, task)``: image (C, H, W) float32 in [0, 1] at ``image_size`` and without
