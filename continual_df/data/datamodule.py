@@ -15,7 +15,8 @@ from torchvision.transforms import v2
 
 from continual_df.data.dataset import DrawDataset, RowDataset
 from continual_df.data.frame_table import FrameTable, concat_tables
-from continual_df.data.images import Channels, ImageSource, TableImages, drop_unreadable, refuse_sizes
+from continual_df.data.images import ImageSource, TableImages, drop_unreadable, refuse_sizes
+from continual_df.data.pixels import Channels
 from continual_df.data.readers import Reader
 from continual_df.data.sampler import PlanBatchSampler, Source
 from continual_df.data.splits import linked_components, split_by_group

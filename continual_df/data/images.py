@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from continual_df.data.frame_table import FrameTable, Skipped
+from continual_df.data.pixels import Channels, read_pixels
 from continual_df.errors import FrameTableError, UnreadableImageError
-
-Channels = Literal[1, 3]
 
 
 class ImageSource(Protocol):
@@ -25,17 +22,12 @@ class ImageSource(Protocol):
 
 
 def decode_image(path: Path, channels: Channels = 3) -> Tensor:
-    """Return the image at ``path`` as (C, H, W) uint8, converted to RGB (3) or grey (1).
+    """Return the image at ``path`` as (C, H, W) uint8, upright, RGB (3) or grey (1).
 
     Raises:
-        UnreadableImageError: If the file is missing, truncated, empty or no image.
+        UnreadableImageError: If the table of `continual_df.data.pixels` refuses the file.
     """
-    try:
-        with Image.open(path) as image:
-            pixels = np.array(image.convert("RGB" if channels == 3 else "L"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableImageError(f"'{path}' cannot be read as an image: {error}.") from None
-    return torch.from_numpy(np.atleast_3d(pixels).transpose(2, 0, 1).copy())
+    return torch.from_numpy(read_pixels(path, channels).transpose(2, 0, 1).copy())
 
 
 class TableImages:

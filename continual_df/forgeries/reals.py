@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from PIL import Image as PILImage
-from PIL import ImageOps
-
-from continual_df.errors import ConfigError, DatasetNotFoundError, UnreadableImageError
+from continual_df.data.pixels import read_pixels
+from continual_df.errors import ConfigError, DatasetNotFoundError
 from continual_df.forgeries.drawn_faces import draw_face
 from continual_df.forgeries.operator import Image
 
@@ -42,13 +39,9 @@ def read_photo(path: Path) -> Image:
     """Return the photo at ``path`` upright, as RGB.
 
     Raises:
-        UnreadableImageError: If it is no image, truncated, or larger than Pillow allows.
+        UnreadableImageError: If the table of `continual_df.data.pixels` refuses the file.
     """
-    try:
-        with PILImage.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, PILImage.DecompressionBombError) as error:
-        raise UnreadableImageError(f"{path}: {error}") from None
+    return read_pixels(path)
 
 
 def reals_from_folder(root: Path) -> list[Real]:

@@ -151,9 +151,8 @@ def test_images_of_different_sizes_need_an_image_size(frame: pd.DataFrame, tmp_p
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "I;16"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_of_any_mode_become_grey_or_rgb(tmp_path: Path, mode: str, channels: Any) -> None:
-    Image.fromarray(np.full((4, 5), 7, dtype=np.uint16 if mode == "I;16" else np.uint8)).convert(mode).save(
-        tmp_path / "x.png"
-    )
+    pixels = np.full((4, 5), 7 * 257, np.uint16) if mode == "I;16" else np.full((4, 5), 7, np.uint8)
+    Image.fromarray(pixels).convert(mode).save(tmp_path / "x.png")
     image = decode_image(tmp_path / "x.png", channels)
     assert image.shape == (channels, 4, 5)
     assert image.dtype == torch.uint8
