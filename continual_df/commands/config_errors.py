@@ -8,7 +8,8 @@ from argparse import ArgumentParser
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
+from continual_df.data.disk import is_file
+from continual_df.data.yaml_file import check_yaml
 
 UNKNOWN_KEY = re.compile(r"(?:Group '[^']*' does not accept option|Option) '([^']+)'")
 UNKNOWN_FLAG = re.compile(r"unrecognized arguments: ([^\s=]+)")
@@ -52,13 +53,21 @@ def first_alternative(message: str) -> str:
     return told[0] if told else " ".join(message.split())
 
 
+def check_configs(argv: list[str]) -> None:
+    """Refuse the YAML files that ``argv`` names where they are broken or would unfold without end.
+
+    Raises:
+        ConfigError: With file and line.
+    """
+    for word, before in zip(argv, ["", *argv], strict=False):
+        flag, _, value = word.partition("=") if word.startswith("-") else (before, "", word)
+        file = Path(value)
+        if value and (flag in ("-c", "--config") or file.suffix in (".yaml", ".yml")) and is_file(file):
+            check_yaml(file)
+
+
 def locate(sentence: str, files: list[Path]) -> str:
     """Return ``sentence`` with the file and line in which the key that it names stands, if one does."""
-    for file in files:
-        try:
-            yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            return f"{file} is not valid YAML: {' '.join(str(error).split())}"
     key = re.search(r"key '([^']+)'|class '([^']+)'|(\w+): Expected", sentence)
     if key is None:
         return sentence

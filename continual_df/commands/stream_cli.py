@@ -16,7 +16,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from continual_df.callbacks.step_checkpoint import CheckpointSchedule
 from continual_df.checkpoint_file import VerifiedCheckpointIO
-from continual_df.commands.config_errors import explain, first_alternative, locate
+from continual_df.commands.config_errors import check_configs, explain, first_alternative, locate
 from continual_df.data import readers
 from continual_df.data.datamodule import BenchmarkStream, ForgeryStream, StreamDataModule
 from continual_df.errors import ConfigError
@@ -126,6 +126,7 @@ class StreamCLI(LightningCLI):
 
 def parse_settings(argv: list[str]) -> StreamCLI:
     """Return the settings, or refuse them with the file and line of what is wrong."""
+    check_configs(argv)
     try:
         return StreamCLI(argv)
     except OmegaConfBaseException as error:

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import os
+import posixpath
+import re
+import unicodedata
+from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
-from continual_df.data.methods import known_method
+from continual_df.data.methods import KnownMethod, known_method
+from continual_df.errors import FrameTableError
+
+LONGEST_PATH = 4096
+"""Characters of the longest path that is looked for; no file system takes more."""
+
+_HERE = re.compile(r"^(?:\./)+")
+
+_KEPT = 1 << 16
+"""Folders whose listing is kept; a million folders of one image each would take half a gigabyte."""
 
 
 class DiskIndex:
     """The folders below ``root``, each listed once when it is first asked for.
 
     One listing per folder instead of one ``stat`` per file keeps a million entries affordable, on network disks above
-    all. Names are matched exactly, else without regard to case, else as spellings of one forgery method.
+    all. Names are matched exactly, else without regard to case and Unicode form (NFC or NFD), else as spellings of one
+    forgery method. Symbolic links are followed, outside of the root too: data sets on clusters are put together by
+    them. Only what a link, a pipe or a device stands for counts: one that leads to no file is no file.
 
     Args:
         root: Folder to which all names are relative.
@@ -20,38 +36,35 @@ class DiskIndex:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._files: dict[str, frozenset[str]] = {}
-        self._folders: dict[str, frozenset[str]] = {}
-        self._lower: dict[str, dict[str, str]] = {}
-        self._found: dict[str, str | None] = {}
+        self._list = lru_cache(_KEPT)(self._read)
+        self._above = lru_cache(_KEPT)(self._search)
+        self._exists = lru_cache(_KEPT)(self._exact)
+        self._last: tuple[tuple[str, bool], str | None] = (("", False), "")
 
-    def _list(self, folder: str) -> None:
-        if folder in self._files:
-            return
+    def _read(self, folder: str) -> _Listing:
         files: list[str] = []
         folders: list[str] = []
-        with os.scandir(self.root / folder) as entries:
-            for entry in entries:
-                (folders if entry.is_dir() else files).append(entry.name)
-        self._files[folder], self._folders[folder] = frozenset(files), frozenset(folders)
+        try:
+            with os.scandir(self.root / folder) as entries:
+                for entry in entries:
+                    kind = kind_of(entry)
+                    if kind is not None and is_text(entry.name):
+                        (folders if kind == "folder" else files).append(entry.name)
+        except OSError as error:
+            raise unlistable(self.root / folder, error) from None
+        return _Listing(files, folders)
 
     def files(self, folder: str) -> frozenset[str]:
         """Return the names of the files in ``folder``, which exists below the root ("" is the root)."""
-        self._list(folder)
-        return self._files[folder]
+        return self._list(folder).files
 
     def folders(self, folder: str) -> frozenset[str]:
         """Return the names of the folders in ``folder``."""
-        self._list(folder)
-        return self._folders[folder]
+        return self._list(folder).folders
 
     def file(self, folder: str, name: str) -> str | None:
         """Return the name under which ``name`` stands in ``folder``, or None."""
-        if name in self.files(folder):
-            return name
-        if folder not in self._lower:
-            self._lower[folder] = {item.casefold(): item for item in sorted(self._files[folder])}
-        return self._lower[folder].get(name.casefold())
+        return self._list(folder).file(name)
 
     def find(self, path: str, strip: str | None = None) -> str | None:
         """Return the path below the root of the file that an index calls ``path``, or None.
@@ -61,7 +74,11 @@ class DiskIndex:
             strip: Leading part to drop; then nothing else is dropped.
         """
         folder, name = split_path(path, strip)
-        place = self.folder(folder, search=strip is None)
+        return self.locate(folder, name, search=strip is None)
+
+    def locate(self, folder: str, name: str, search: bool = True) -> str | None:
+        """Return the path below the root of the file ``name`` in what an index calls ``folder``, or None."""
+        place = self.folder(folder, search)
         actual = None if place is None else self.file(place, name)
         if actual is None:
             return None
@@ -70,9 +87,9 @@ class DiskIndex:
     def has(self, path: str) -> bool:
         """Return whether the file ``path``, relative to the root or absolute, exists under just this name."""
         folder, _, name = path.rpartition("/")
-        if self.folder(folder, search=False) == folder:
+        if self._exists(folder):
             return name in self.files(folder)
-        return (self.root / path).is_file()
+        return is_file(self.root / path)
 
     def folder(self, folder: str, search: bool = True) -> str | None:
         """Return the folder below the root that ``folder`` names, or None.
@@ -82,50 +99,136 @@ class DiskIndex:
             search: Whether leading parts that do not exist below the root may be dropped: the longest existing end of
                 the path counts.
         """
-        key = folder if search else f"={folder}"
-        if key not in self._found:
-            parts = [part for part in folder.split("/") if part not in ("", ".")]
-            found = None
-            for start in range(len(parts) + 1 if search and parts else 1):
-                if start == len(parts) and parts:
-                    break  # nothing of the path is left: the root itself would stand for any folder
-                found = self._walk(parts[start:])
+        if self._last[0] != (folder, search):  # the frames of a video follow each other
+            here = None if len(folder) > LONGEST_PATH else self._folder(folder, search)
+            # fake in the index, fake/fake on disk
+            if here and not self.files(here):
+                twin = self._step(here, here.rpartition("/")[2])
+                here = here if twin is None else f"{here}/{twin}"
+            self._last = (folder, search), here
+        return self._last[1]
+
+    def _folder(self, folder: str, search: bool) -> str | None:
+        parts = [part for part in folder.split("/") if part not in ("", ".")]
+        if not search or not parts:
+            return self._walk(parts)
+        # videos lie side by side: what leads to the folder above them is looked for once
+        known = self._above("/".join(parts[:-1]))
+        start = len(parts) - 1
+        if known is not None:
+            start, here = known
+            found = self._advance(here, parts[-1], parts[-2])
+            if found is not None:
+                return found
+            start += 1
+        rest = self._search("/".join(parts), start)
+        return None if rest is None else rest[1]
+
+    def _search(self, folder: str, start: int = 0) -> tuple[int, str] | None:
+        """Return how many leading parts of ``folder``, at least ``start``, are dropped to find it, and its place."""
+        parts = folder.split("/") if folder else []
+        for drop in range(start, len(parts)):  # never all: the root itself would stand for any folder
+            if (self._advance("", parts[drop], None)) is not None:
+                found = self._walk(parts[drop:])
                 if found is not None:
-                    break
-            self._found[key] = found
-        return self._found[key]
+                    return drop, found
+        return None
+
+    def _exact(self, folder: str) -> bool:
+        here = ""
+        for part in folder.split("/") if folder else []:
+            if part not in self.folders(here):
+                return False
+            here = f"{here}/{part}" if here else part
+        return True
 
     def _walk(self, parts: list[str]) -> str | None:
-        here = ""
-        for position, part in enumerate(parts):
-            step = self._step(here, part)
-            if step is None and position and part == parts[position - 1]:
-                continue  # fake/fake in the index, fake on disk
-            if step is None and part.casefold() == "frames" and position:
-                continue  # DF40's whole-face synthesis has no frames/ between domain and video
-            if step is None and (frames := self._step(here, "frames")) is not None:
-                inner = f"{here}/{frames}" if here else frames
-                step = self._step(inner, part)
-                here = inner if step is not None else here
-            if step is None:
+        here: str | None = ""
+        for part, previous in zip(parts, [None, *parts], strict=False):
+            here = self._advance(here or "", part, previous)
+            if here is None:
                 return None
-            here = f"{here}/{step}" if here else step
-        # fake in the index, fake/fake on disk
-        if here and not self.files(here):
-            last = here.rpartition("/")[2]
-            twin = self._step(here, last)
-            if twin is not None:
-                here = f"{here}/{twin}"
         return here
 
+    def _advance(self, here: str, part: str, previous: str | None) -> str | None:
+        """Return where ``part`` leads from ``here``, or None; ``previous`` is the part that led there, if one did."""
+        step = self._step(here, part)
+        if step is None and previous is not None and (part == previous or part.casefold() == "frames"):
+            return here  # fake/fake in the index, fake on disk; DF40's whole-face synthesis has no frames/
+        if step is None and (frames := self._step(here, "frames")) is not None:
+            here = f"{here}/{frames}" if here else frames
+            step = self._step(here, part)
+        if step is None:
+            return None
+        return f"{here}/{step}" if here else step
+
     def _step(self, here: str, part: str) -> str | None:
-        folders = self.folders(here)
-        if part in folders:
-            return part
-        same = sorted(name for name in folders if name.casefold() == part.casefold())
-        if not same and (wanted := known_method(part)) is not None:
-            same = sorted(name for name in folders if known_method(name) == wanted)
-        return same[0] if same else None
+        return self._list(here).folder(part)
+
+
+class _Listing:
+    """The names in one folder."""
+
+    __slots__ = ("_files_spelt", "_folders_spelt", "_methods", "files", "folders")
+
+    def __init__(self, files: list[str], folders: list[str]) -> None:
+        self.files, self.folders = frozenset(files), frozenset(folders)
+        self._files_spelt: dict[str, str] | None = None
+        self._folders_spelt: dict[str, str] | None = None
+        self._methods: dict[KnownMethod, str] = {}
+
+    def file(self, name: str) -> str | None:
+        """Return the file that ``name`` spells."""
+        if name in self.files or not self.files:
+            return name if self.files else None
+        if self._files_spelt is None:
+            self._files_spelt = {_fold(item): item for item in sorted(self.files, reverse=True)}
+        return self._files_spelt.get(_fold(name))
+
+    def folder(self, name: str) -> str | None:
+        """Return the folder that ``name`` spells."""
+        if name in self.folders or not self.folders:
+            return name if self.folders else None
+        if self._folders_spelt is None:
+            ordered = sorted(self.folders, reverse=True)  # of several that fit, the first is the last to be entered
+            self._folders_spelt = {_fold(item): item for item in ordered}
+            self._methods = {method: item for item in ordered if (method := known_method(item)) is not None}
+        found = self._folders_spelt.get(_fold(name))
+        if found is None and self._methods and (wanted := known_method(name)) is not None:
+            found = self._methods.get(wanted)
+        return found
+
+
+def _fold(name: str) -> str:
+    return (name if name.isascii() else unicodedata.normalize("NFC", name)).casefold()
+
+
+def kind_of(entry: os.DirEntry[str]) -> Literal["file", "folder"] | None:
+    """Return what ``entry`` leads to; None for broken links, loops of links, pipes, sockets and devices."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        return "file" if entry.is_file() else None
+    except OSError:  # a loop of links, or a link into a folder that is closed to us
+        return None
+
+
+def is_text(name: str) -> bool:
+    """Return whether ``name`` is valid Unicode; names on disk may be any bytes, which Python hides in surrogates."""
+    if name.isascii():
+        return True
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def unlistable(folder: Path, error: OSError) -> FrameTableError:
+    """Return the error that says why ``folder`` cannot be listed: what lies in it would be missing in silence."""
+    return FrameTableError(
+        f"the folder cannot be listed ({error.strerror})", file=folder, fix="Allow reading it, or take it out"
+    )
 
 
 def split_path(path: str, strip: str | None = None) -> tuple[str, str]:
@@ -133,7 +236,40 @@ def split_path(path: str, strip: str | None = None) -> tuple[str, str]:
     path = path.replace("\\", "/")
     if strip is not None:
         path = path.removeprefix(strip.replace("\\", "/"))
-    while path.startswith("./"):
-        path = path[2:]
+    path = _HERE.sub("", path)
     folder, _, name = path.strip("/").rpartition("/")
     return folder, name
+
+
+def is_file(path: Path) -> bool:
+    """Return whether ``path`` leads to a file; not where it is longer than the system takes or closed to us."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether ``path`` leads to a folder; not where it is longer than the system takes or closed to us."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def below(path: str, root: Path | None) -> str:
+    """Return ``path``, relative to ``root`` or absolute, as one below it, as far as the names alone say.
+
+    ``.``, ``..`` and doubled slashes are resolved, so that a file has one name; a path that leaves the root is returned
+    as it is, for `check_frame` to refuse. Links are not looked at.
+
+    >>> below("a/../b//c.png", Path("x")), below("../c.png", Path("x"))
+    ('b/c.png', '../c.png')
+    """
+    if path.startswith("/"):
+        if root is None:
+            return path
+        absolute, folder = posixpath.normpath(path), posixpath.normpath(root.absolute().as_posix())
+        return absolute.removeprefix(folder.rstrip("/") + "/") if path.strip("/") else path
+    plain = posixpath.normpath(path) if path else path
+    return path if plain in (".", "..") or plain.startswith("../") else plain

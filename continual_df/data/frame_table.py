@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet
 
+from continual_df.data.disk import below, is_file, is_folder, is_text
+from continual_df.data.table_bytes import read_csv, read_parquet
 from continual_df.errors import DatasetNotFoundError, FrameTableError
 from continual_df.files import renamed
 from continual_df.labels import FAKE, REAL, REAL_METHOD
@@ -20,6 +23,9 @@ from continual_df.labels import FAKE, REAL, REAL_METHOD
 REQUIRED = ("path", "label", "method", "source", "group")
 OPTIONAL = ("video", "identity", "split", "mask", "hash")
 SPLITS = ("train", "val", "test")
+_ODD = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
+"""Paths that are absolute, or have an empty part, ``.`` or ``..``."""
+
 _AGREED = ("label", "method", "source", "group", "identity", "split", "mask", "hash")
 """What two tables that list the same file must agree on; the name of its video may carry the name of the list."""
 
@@ -54,15 +60,19 @@ class FrameTable:
         return dict(Counter(item.reason for item in self.skipped))
 
 
-def check_frame(frame: pd.DataFrame, file: Path | str) -> pd.DataFrame:
+def check_frame(frame: pd.DataFrame, file: Path | str, root: Path | None = None) -> pd.DataFrame:
     """Return ``frame`` with clean dtypes, or refuse it.
 
     Required columns are `REQUIRED`; `OPTIONAL` ones and any others are kept. ``label`` is 0 or 1, and 0 exactly where
     ``method`` is ``real``, except for controls (``null_*``), which are real images under a name of their own.
 
+    ``path`` and ``mask`` come out relative to the root, with ``/`` and without ``.`` and ``..``, and never lead out of
+    it by their names. Links below the root are followed wherever they point: data sets are put together by them.
+
     Args:
         frame: Candidate rows.
         file: Where they came from, for messages.
+        root: Folder below which absolute paths may lie; without it they are refused.
 
     Raises:
         FrameTableError: With file, row, column and the fix.
@@ -70,25 +80,48 @@ def check_frame(frame: pd.DataFrame, file: Path | str) -> pd.DataFrame:
     for column in REQUIRED:
         if column not in frame.columns:
             raise FrameTableError(
-                f"the column is missing (found: {', '.join(map(str, frame.columns)) or 'none'})",
+                f"the column is missing (found: {', '.join(map(str, frame.columns))[:300] or 'none'})",
                 file=file,
                 column=column,
                 fix=f"A frame table needs {', '.join(REQUIRED)}",
             )
+    if frame.columns.has_duplicates:
+        column = str(frame.columns[frame.columns.duplicated()][0])
+        raise FrameTableError("the column stands there twice", file=file, column=column, fix="Leave one out")
     frame = frame.reset_index(drop=True).copy()
-    for column in [c for c in (*REQUIRED, *OPTIONAL) if c in frame.columns and c != "label"]:
-        frame[column] = frame[column].astype(object).where(frame[column].notna(), "").astype(str)
 
     def refuse(wrong: np.ndarray, column: str, problem: str, fix: str) -> None:
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
-            value = frame.loc[row, column]
+            found = ascii(frame.loc[row, column])[:200]
             more = f" (and {int(wrong.sum()) - 1} more rows)" if wrong.sum() > 1 else ""
-            raise FrameTableError(f"{problem}, found {value!r}{more}", file=file, row=row, column=column, fix=fix)
+            raise FrameTableError(f"{problem}, found {found}{more}", file=file, row=row, column=column, fix=fix)
 
+    for column in [c for c in (*REQUIRED, *OPTIONAL) if c in frame.columns]:
+        values = frame[column].astype(object).where(frame[column].notna(), "")
+        kinds = set(map(type, values))
+        if not kinds <= {str, int, float, bool}:
+            odd = [not isinstance(value, str | int | float | np.number) for value in values]
+            refuse(np.array(odd), column, "text or a number is expected", "Correct the row")
+        texts = list(values) if kinds == {str} else [str(value) for value in values]
+        if not "".join(texts).isascii():
+            broken = [not is_text(text) for text in texts]
+            refuse(np.array(broken), column, "half a surrogate pair is no text", "Write the name's own letters")
+        if column in ("path", "mask"):
+            texts = [below(text, root) if _ODD.search(text) else text for text in texts]
+        if column != "label":
+            frame[column] = pd.Series(texts, index=frame.index, dtype=str)
     label = pd.to_numeric(frame["label"], errors="coerce")
     refuse(~label.isin([REAL, FAKE]).to_numpy(), "label", "a label is 0 (real) or 1 (fake)", "Correct the row")
     frame["label"] = label.astype("int64")
+    for column in [c for c in ("path", "mask") if c in frame.columns]:
+        outside = frame[column].str.contains(r"^/|^\.{1,2}$|^\.\./|\x00", regex=True)
+        refuse(
+            outside.to_numpy(dtype=bool),
+            column,
+            f"the path leads out of the root '{root or '.'}'",
+            "Write it relative to the root, or set 'root' to a folder above it",
+        )
     for column in ("path", "method", "source", "group"):
         refuse((frame[column] == "").to_numpy(), column, "the value must not be empty", "Fill it in")
     method, fake = frame["method"], frame["label"] == FAKE
@@ -124,13 +157,14 @@ def concat_tables(tables: list[FrameTable]) -> FrameTable:
     """
     if len(tables) == 1:
         return tables[0]
-    root = Path(os.path.commonpath([table.root.absolute() for table in tables]))
+    roots = [table.root.resolve() if ".." in table.root.parts else table.root.absolute() for table in tables]
+    root = Path(os.path.commonpath(roots))
     frames = []
-    for table in tables:
-        prefix = table.root.absolute().relative_to(root)
+    for table, own in zip(tables, roots, strict=True):
+        prefix = "" if own == root else f"{own.relative_to(root).as_posix()}/"
         frame = table.frame.copy()
         for column in [c for c in ("path", "mask") if c in frame.columns]:
-            frame[column] = [str(prefix / value) if value else "" for value in frame[column].fillna("")]
+            frame[column] = [prefix + value if value else "" for value in frame[column].fillna("")]
         frames.append(frame)
     frame, again = _merge_listed_twice(pd.concat(frames, ignore_index=True), root)
     return FrameTable(check_frame(frame, root), root, [item for table in tables for item in table.skipped] + again)
@@ -187,28 +221,32 @@ def read_table(path: Path, root: Path | None = None) -> FrameTable:
         DatasetNotFoundError: If the file does not exist.
         FrameTableError: If it is no frame table.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise DatasetNotFoundError(
             "The frame table", path, "Check the path, or make one with 'continual-df data build'."
         )
     stored = path.parent
     skipped: list[Skipped] = []
     if path.suffix == ".parquet":
-        try:
-            arrow = pyarrow.parquet.read_table(path)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise FrameTableError(f"not a Parquet file ({error})", file=path, fix="Build the table again") from None
-        metadata = arrow.schema.metadata or {}
-        if b"root" in metadata:
-            absolute = Path(metadata[b"root"].decode())
-            stored = absolute if absolute.is_dir() else path.parent / metadata[b"relative_root"].decode()
-        skipped = [Skipped(*item) for item in json.loads(metadata.get(b"skipped", b"[]"))]
-        frame = arrow.to_pandas()
+        frame, notes = read_parquet(path)
+        stored, skipped = _stored(notes, path)
     elif path.suffix == ".csv":
-        try:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-            raise FrameTableError(f"not a CSV file ({error})", file=path, fix="Save it as UTF-8 CSV") from None
+        frame = read_csv(path)
     else:
         raise FrameTableError(f"the ending '{path.suffix}' is not known", file=path, fix="Use .csv or .parquet")
-    return FrameTable(check_frame(frame, path), root or stored, skipped)
+    return FrameTable(check_frame(frame, path, root or stored), root or stored, skipped)
+
+
+def _stored(notes: dict[bytes, bytes], path: Path) -> tuple[Path, list[Skipped]]:
+    """Return root and skipped entries that `write_table` noted in the table at ``path``."""
+    try:
+        root = path.parent
+        if b"root" in notes:
+            absolute = Path(notes[b"root"].decode())
+            root = absolute if is_folder(absolute) else path.parent / notes[b"relative_root"].decode()
+        skipped = [Skipped(str(entry), str(reason)) for entry, reason in json.loads(notes.get(b"skipped", b"[]"))]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise FrameTableError(
+            f"its notes of root and skipped entries are damaged ({error})", file=path, fix="Build the table again"
+        ) from None
+    return root, skipped

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from continual_df.data.frame_table import Skipped
+from continual_df.data.json_file import read_json
 from continual_df.errors import FrameTableError
 
 COMPRESSIONS = ("raw", "c0", "c23", "c40")
@@ -32,10 +32,7 @@ class Video(NamedTuple):
 
 def videos_of(file: Path, compression: str | None, skipped: list[Skipped]) -> Iterator[Video]:
     """Yield the entries of the index ``file``, whatever its depth."""
-    try:
-        index = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise FrameTableError(f"not a JSON file ({error})", file=file, fix="Download or make the index again") from None
+    index = read_json(file, "Download or make the index again")
 
     def items(node: object, *place: str) -> list[tuple[str, Any]]:
         if not isinstance(node, dict):
@@ -73,10 +70,18 @@ def videos_of(file: Path, compression: str | None, skipped: list[Skipped]) -> It
                     entries = items(videos[level], *place, level)
                 for video_id, entry in entries:
                     video = Video(file, dataset, class_label, split, str(video_id), entry)
-                    frames = entry.get("frames") if isinstance(entry, dict) else None
-                    if not isinstance(frames, list) or not all(isinstance(frame, str) for frame in frames):
+                    frames, masks = (
+                        (entry.get("frames"), entry.get("masks")) if isinstance(entry, dict) else (None, None)
+                    )
+                    if not _names(frames):
                         skipped.append(Skipped(video.key, "malformed entry: no list 'frames'"))
+                    elif masks and not _names(masks):
+                        skipped.append(Skipped(video.key, "malformed entry: 'masks' is no list of names"))
                     elif not frames:
                         skipped.append(Skipped(video.key, "empty video"))
                     else:
                         yield video
+
+
+def _names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -15,8 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from continual_df.data import readers
+from continual_df.data.disk import is_file
 from continual_df.data.frame_table import FrameTable, concat_tables
 from continual_df.data.readers import Reader
+from continual_df.data.yaml_file import check_yaml
 from continual_df.errors import ConfigError, FrameTableError
 
 _PLACES = ("tables", "data.init_args.tables", "data.tables")
@@ -45,7 +47,7 @@ def load_tables(config: Path) -> FrameTable:
 
 def load_readers(config: Path) -> list[Reader]:
     """Return the readers that ``config`` lists, ready to read."""
-    if not config.is_file():
+    if not is_file(config):
         raise ConfigError(
             f"The configuration '{config}' does not exist. Give a YAML file, or a .csv or .parquet table."
         )
@@ -53,18 +55,21 @@ def load_readers(config: Path) -> list[Reader]:
 
 
 def _specs(config: Path) -> list[dict[str, Any]]:
+    check_yaml(config)
     try:
         tree = OmegaConf.load(config)
         for place in _PLACES:
             node = OmegaConf.select(tree, place) if isinstance(tree, DictConfig) else None
             if node is not None:
                 # ${...} may point outside the list, so it is resolved in place
-                specs = OmegaConf.to_container(node, resolve=True)
+                specs = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
                 break
         else:
             raise ConfigError(f"{config}: there is no list of tables. Put it under 'tables' or '{_PLACES[1]}'.")
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{config} is not a YAML file: {_gist(str(error))}. Correct it there.") from None
+    except yaml.YAMLError as error:  # a merge '<<' of what is no mapping
+        raise ConfigError(f"{config} is not valid YAML: {' '.join(str(error).split())}. Correct it there.") from None
+    except RecursionError:
+        raise ConfigError(f"{config}: a reference ${{...}} leads back to itself. Correct it.") from None
     except OmegaConfBaseException as error:
         raise ConfigError(f"{config}: {_gist(str(error))}. Set the variable, or correct the ${{...}}.") from None
     if not isinstance(specs, list) or not specs:
@@ -80,6 +85,8 @@ def _build(spec: object, place: str) -> Reader:
         if key not in ("class_path", "init_args"):
             raise ConfigError(f"{place}: unknown key '{key}'. Put the reader's settings under 'init_args'.")
     reader, values = _reader_class(spec["class_path"], place), spec.get("init_args") or {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{place}.init_args is {ascii(values)[:80]}. Write the reader's settings as 'key: value'.")
     known = [name for name in inspect.signature(reader).parameters]
     for key in values:
         if key not in known:
@@ -98,7 +105,7 @@ def _reader_class(class_path: str, place: str) -> type[Reader]:
     module, _, name = class_path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module) if module else readers, name, None)
-    except ModuleNotFoundError:
+    except (ImportError, TypeError, ValueError):  # no such module, or no name of one: '..x', 'a..b'
         found = None
     if not (isinstance(found, type) and issubclass(found, Reader)):
         near = difflib.get_close_matches(name, readers.__all__, 1)

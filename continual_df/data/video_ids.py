@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from continual_df.data.methods import known_method, squeeze
@@ -74,6 +75,19 @@ _DF40_REALS = {
 }
 
 
+@lru_cache(maxsize=1024)
+def _named(dataset: str) -> tuple[tuple[str, Scheme] | None, str]:
+    """Return domain and naming where ``dataset``'s name alone tells them, and the domain to fall back on."""
+    name = re.sub(r"_(c23|c40|raw)$", "", dataset)
+    for key in (squeeze(name), name.rpartition("_")[2].lower()):
+        if key in _DATASETS:
+            return _DATASETS[key], ""
+    if squeeze(name) in _OWN_DOMAIN:
+        return None, squeeze(name)
+    method = known_method(name)
+    return None, _DF40_REALS.get(method.name, "") if method else ""
+
+
 def source_of(dataset: str, folders: list[str]) -> tuple[str, Scheme]:
     """Return the domain of ``dataset``'s pixels ("" where its name tells none) and how its videos are named.
 
@@ -81,15 +95,10 @@ def source_of(dataset: str, folders: list[str]) -> tuple[str, Scheme]:
         dataset: Key of a DeepfakeBench index (``FaceForensics++``, ``simswap_ff``, ``stargan``, ...).
         folders: Folders of one of its frames; DF40's ``ff`` or ``cdf`` among them decides for mixed indices.
     """
-    name = re.sub(r"_(c23|c40|raw)$", "", dataset)
-    domain = name.rpartition("_")[2].lower()
-    for key in (squeeze(name), domain):
-        if key in _DATASETS:
-            return _DATASETS[key]
+    known, fallback = _named(dataset)
+    if known is not None:
+        return known
     for folder in folders:
         if folder.lower() in ("ff", "cdf"):
             return _DATASETS[folder.lower()]
-    if squeeze(name) in _OWN_DOMAIN:
-        return squeeze(name), "plain"
-    method = known_method(name)
-    return (_DF40_REALS.get(method.name, "") if method else ""), "plain"
+    return fallback, "plain"

@@ -51,7 +51,7 @@ data:
         ("batch_size: 4", "batch_size: many", "line 13: model: batch_size: Expected a <class 'int'>. Got value: many"),
         ("capacity: 5", "capacity: 0", "capacity must be at least 1, got 0"),
         ("test_resnet", "test_resnett", "timm has no model 'test_resnett'"),
-        ("trainer:", "trainer: [", "config.yaml is not valid YAML"),
+        ("trainer:", "trainer: [", "config.yaml, line 4: this is not valid YAML"),
         (
             "SOME_ROOT",
             "NO_ROOT",

@@ -158,7 +158,7 @@ def test_build_makes_the_same_splits_for_the_same_seed(experiment: Path, tmp_pat
         ("oc.env:DATA_ROOT", "oc.env:NO_SUCH_VARIABLE", "Environment variable 'NO_SUCH_VARIABLE' not found"),
         ("root: ${images}", "rows: 1", "DeepfakeBench has no key 'rows'. It knows index, root"),
         ("tables:", "tabels:", "there is no list of tables"),
-        ("seed_everything: 1", "seed: [", "is not a YAML file"),
+        ("seed_everything: 1", "seed: [", "experiment.yaml, line 3: this is not valid YAML"),
     ],
 )
 def test_a_wrong_configuration_is_one_sentence_and_exit_status_2(

@@ -99,11 +99,16 @@ class _Reading:
     skipped: list[Skipped] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
     listed: int = 0
+    meanings: dict[tuple[str, str, str], Meaning] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        methods = self.spec.methods
+        self.wanted = None if methods is None else {REAL_METHOD, *map(canonical, methods)}
+        self.root_name = self.disk.root.resolve().name
 
     def add(self, video: Video) -> None:
         """Add the rows of one video, or say why there are none."""
-        meaning = self._meaning(video)
-        wanted = None if self.spec.methods is None else (REAL_METHOD, *map(canonical, self.spec.methods))
+        meaning, wanted = self._meaning(video), self.wanted
         if meaning.method:
             self.seen.add(meaning.method)
             if wanted is not None and meaning.method not in wanted:
@@ -124,13 +129,14 @@ class _Reading:
         source, scheme = source_of(video.dataset, folders)
         meta = video.entry.get("meta")
         meta = meta if isinstance(meta, dict) else {}
-        source = self.spec.source or source or self.disk.root.resolve().name
+        source = self.spec.source or source or self.root_name
         stills = folders[-1:] != [] and folders[-1].lower() in ("real", "fake")
         if stills:
-            names = [Path(path).stem for path in paths]
+            names = [_stem(path) for path in paths]
         else:
-            keep = spread(len(paths), self.spec.frames_per_video)
-            paths, masks = [paths[i] for i in keep], [masks[i] for i in keep]
+            if len(paths) > (self.spec.frames_per_video or len(paths)):
+                keep = spread(len(paths), self.spec.frames_per_video)
+                paths, masks = [paths[i] for i in keep], [masks[i] for i in keep]
             names = [video.video_id]
         ids: Scheme = scheme if self.spec.ids == "auto" else self.spec.ids
         parsed = [parse_video_id(name, ids) for name in names]
@@ -153,8 +159,16 @@ class _Reading:
             self.columns[name].extend(value if len(value) == num else value * num)
 
     def _meaning(self, video: Video) -> Meaning:
+        label = str(video.entry.get("label", video.class_label))
+        key = (video.dataset, video.class_label, label)
+        if key not in self.meanings:
+            self.meanings[key] = self._agreed_meaning(video, label)
+        return self.meanings[key]
+
+    def _agreed_meaning(self, video: Video, own_label: str) -> Meaning:
+        """Return what the class and the entry's own label mean, where they agree."""
         found = {}
-        for label in (video.class_label, str(video.entry.get("label", video.class_label))):
+        for label in (video.class_label, own_label):
             named = (self.spec.labels or {}).get(label)
             if named is not None:
                 method = canonical(named)
@@ -182,7 +196,9 @@ class _Reading:
 
     def _frames(self, video: Video) -> tuple[list[str], list[str], list[str]]:
         """Return paths and masks below the root in frame order, and the folders of the first frame."""
-        listed = sorted((split_path(frame, self.spec.strip) for frame in video.entry["frames"]), key=_frame_order)
+        listed = [split_path(frame, self.spec.strip) for frame in video.entry["frames"]]
+        if len(listed) > 1:
+            listed.sort(key=_frame_order)
         self.listed += len(listed)
         masks = {}
         for folder, name in (split_path(mask, self.spec.strip) for mask in video.entry.get("masks") or []):
@@ -190,7 +206,7 @@ class _Reading:
             if found is None:
                 self.skipped.append(Skipped(f"{video.key}: {folder}/{name}", "mask file missing (frame kept)"))
             else:
-                masks[Path(name).stem] = found
+                masks[_stem(name)] = found
         paths, stems = [], []
         for folder, name in listed:
             found = self._locate(folder, name)
@@ -198,14 +214,14 @@ class _Reading:
                 self.skipped.append(Skipped(f"{video.key}: {folder}/{name}", "file missing"))
             else:
                 paths.append(found)
-                stems.append(name.rpartition(".")[0])
+                stems.append(_stem(name))
         folders = (paths[0] if paths else "/".join(listed[0])).split("/")[:-1]
         return paths, [masks.get(stem, "") for stem in stems], folders
 
     def _locate(self, folder: str, name: str) -> str | None:
         """Return the file's path below the root, or None where it does not exist."""
         if self.spec.check_files:
-            return self.disk.find(f"{folder}/{name}", "" if self.spec.strip is not None else None)
+            return self.disk.locate(folder, name, search=self.spec.strip is None)
         place = self.disk.folder(folder, search=self.spec.strip is None)
         place = folder if place is None else place
         return f"{place}/{name}" if place else name
@@ -263,16 +279,28 @@ def spread(num: int, limit: int | None) -> list[int]:
     return [int(position) for position in np.linspace(0, num - 1, limit).round()]
 
 
-def _frame_order(place: tuple[str, str]) -> tuple[list[str | int], str]:
+def _frame_order(place: tuple[str, str]) -> tuple[list[str | tuple[int, str]], str]:
     """Order frames by the numbers in their names, so that frame 10 follows frame 9; any name will do."""
     folder, name = place
-    stem = name.rpartition(".")[0] or name
+    stem = _stem(name)
     if stem.isdecimal():
-        return ["", int(stem)], folder
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", stem)], folder
+        return ["", _number(stem)], folder
+    return [_number(part) if part.isdecimal() else part for part in re.split(r"(\d+)", stem)], folder
+
+
+def _number(digits: str) -> tuple[int, str]:
+    """Return what orders ``digits`` by value; Python reads no number of thousands of them."""
+    value = digits.lstrip("0")
+    return len(value), value
 
 
 def _people(meta: dict[str, Any]) -> list[str]:
     """Return the identities that an entry's ``meta`` names as a list or ``target|donor``."""
     value = meta.get("identity") or []
     return [str(item) for item in (value if isinstance(value, list) else str(value).split("|"))]
+
+
+def _stem(path: str) -> str:
+    """Return the file's name without its ending; a Path takes ten times as long."""
+    name = path.rpartition("/")[2]
+    return name.rpartition(".")[0] or name

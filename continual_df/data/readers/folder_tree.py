@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,6 +11,7 @@ import pandas as pd
 from continual_df.data.frame_table import FrameTable, Skipped, check_frame
 from continual_df.data.methods import canonical
 from continual_df.data.readers.reader import Reader, existing_folder
+from continual_df.data.tree import walk
 from continual_df.errors import FrameTableError
 from continual_df.labels import FAKE, REAL, REAL_METHOD
 
@@ -26,7 +26,7 @@ class FolderTree(Reader):
     A first folder ``train``, ``val`` or ``test`` is the split; in CDDB [1] a second one, above ``0_real``, may name
     what is shown, so ``method`` is set there. Folders below the class are the group (and the video);
     images right in it are stills, grouped by their name, so that a photo and its forgeries of the same name stay
-    together.
+    together. Links are followed as `continual_df.data.tree.walk` says: no folder is read twice.
 
     [1] Li et al., 2023, arXiv:2205.05467
 
@@ -55,8 +55,9 @@ class FolderTree(Reader):
         source = self.source or name
         real, fake = ({item.casefold() for item in names} for names in (self.real, self.fake))
         split_of = {**_SPLITS, **{folder.lower(): split for folder, split in self.splits.items()}}
-        rows, skipped = [], []
-        for path in _files(root):
+        rows = []
+        files, skipped = walk(root)
+        for path in files:
             folders, stem = path.split("/")[:-1], Path(path).stem
             if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
                 skipped.append(Skipped(path, f"not an image ('{Path(path).suffix or 'no ending'}')"))
@@ -89,13 +90,3 @@ class FolderTree(Reader):
         if not rows:
             raise FrameTableError("no image found", file=root, fix=f"Expected {', '.join(sorted(IMAGE_SUFFIXES))}")
         return FrameTable(check_frame(pd.DataFrame(rows), root), root, skipped)
-
-
-def _files(root: Path) -> list[str]:
-    """Return all files below ``root``, with ``/``, sorted; hidden ones left out."""
-    found = []
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(folder).relative_to(root)
-        found += [(below / name).as_posix() for name in files if not name.startswith(".")]
-    return sorted(found)

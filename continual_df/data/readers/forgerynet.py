@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -61,7 +62,7 @@ class ForgeryNet(Reader):
         disk, rows, skipped = DiskIndex(root), [], []
         for listed in self.index:
             file = existing_file(listed, "The ForgeryNet list", "index")
-            for number, line in enumerate(file.read_text(encoding="utf-8").splitlines()):
+            for number, line in enumerate(_lines(file)):
                 if not line.strip():
                     continue
                 name, method = _parse(line, file, number)
@@ -69,14 +70,14 @@ class ForgeryNet(Reader):
                 if path is None:
                     skipped.append(Skipped(name, "file missing"))
                     continue
-                unit = Path(path).parent if self.group_by == "folder" else Path(path).with_suffix("")
+                unit = posixpath.dirname(path) or "." if self.group_by == "folder" else posixpath.splitext(path)[0]
                 rows.append(
                     {
                         "path": path,
                         "label": REAL if method == REAL_METHOD else FAKE,
                         "method": method,
                         "source": "forgerynet",
-                        "group": f"forgerynet/{unit.as_posix()}",
+                        "group": f"forgerynet/{unit}",
                         "split": self.split or "",
                     }
                 )
@@ -89,12 +90,24 @@ class ForgeryNet(Reader):
         return FrameTable(check_frame(pd.DataFrame(rows), where), root, skipped)
 
 
+def _lines(file: Path) -> list[str]:
+    try:
+        return [line.removesuffix("\r") for line in file.read_text(encoding="utf-8-sig").split("\n")]
+    except OSError as error:
+        raise FrameTableError(f"cannot be read ({error.strerror})", file=file, fix="Allow reading it") from None
+    except UnicodeDecodeError as error:
+        raise FrameTableError(f"not a text file ({error})", file=file, fix="Save it as UTF-8") from None
+
+
 def _parse(line: str, file: Path, row: int) -> tuple[str, str]:
     """Return name and method of one line."""
     parts = line.rsplit(maxsplit=3)
-    if len(parts) != 4 or not all(part.isdecimal() for part in parts[1:]):
+    if len(parts) != 4 or not all(part.isdecimal() and len(part) <= 3 for part in parts[1:]):
         raise FrameTableError(
-            f"expected '<name> <2-way> <3-way> <16-way>', found '{line}'", file=file, row=row, fix="Correct the line"
+            f"expected '<name> <2-way> <3-way> <16-way>', found {line[:200]!r}",
+            file=file,
+            row=row,
+            fix="Correct the line",
         )
     if parts[0].split()[0].isdecimal() and len(parts[0].split()) >= 2:
         raise FrameTableError(

@@ -12,6 +12,7 @@ from continual_df.data.disk import DiskIndex, split_path
 from continual_df.data.frame_table import FrameTable, Skipped, check_frame
 from continual_df.data.methods import canonical, squeeze
 from continual_df.data.readers.reader import Reader, existing_file, existing_folder
+from continual_df.data.table_bytes import read_csv
 from continual_df.data.video_ids import Scheme, parse_video_id
 from continual_df.errors import FrameTableError
 from continual_df.labels import FAKE, REAL, REAL_METHOD
@@ -116,16 +117,15 @@ class OwDfa(Reader):
 
 
 def _read(file: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise FrameTableError(f"not a CSV file ({error})", file=file, fix="Save it as UTF-8 CSV") from None
+    table = read_csv(file)
     if "img_path" in table.columns:
         table = table.drop(columns="path", errors="ignore").rename(columns={"img_path": "path"})
     for column in ("path", "method", "tag"):
+        if list(table.columns).count(column) > 1:
+            raise FrameTableError("the column stands there twice", file=file, column=column, fix="Leave one out")
         if column not in table.columns:
             raise FrameTableError(
-                f"the column is missing (found: {', '.join(table.columns)})",
+                f"the column is missing (found: {', '.join(table.columns)[:300]})",
                 file=file,
                 column="img_path" if column == "path" else column,
                 fix="OW-DFA files have img_path, method and tag",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
+from continual_df.data.disk import below
 from continual_df.data.frame_table import OPTIONAL, REQUIRED, FrameTable, check_frame
+from continual_df.data.json_file import read_json
 from continual_df.data.methods import canonical
 from continual_df.data.readers.reader import Reader, existing_file, existing_folder
 from continual_df.data.readers.table_file import keep_existing
@@ -44,15 +45,17 @@ class PathList(Reader):
         file = existing_file(self.index, "The path list", "index")
         root = file.parent if self.root is None else existing_folder(self.root, f"the path list '{file.name}'")
         source = self.source or file.stem
-        frame = pd.DataFrame(_entries(file))
-        label = pd.to_numeric(frame["label"], errors="coerce")
-        paths = [
-            _below(str(path).replace("\\", "/").removeprefix("./"), root) if path else "" for path in frame["path"]
-        ]
+        entries = _entries(file)
+        columns = [name for name in (*REQUIRED, *OPTIONAL) if any(name in entry for entry in entries)]
+        frame = pd.DataFrame(
+            {name: pd.Series([entry.get(name) for entry in entries], dtype=object) for name in columns}
+        )
+        label = [entry["label"] for entry in entries]
+        paths = [below(entry["path"].replace("\\", "/"), root) for entry in entries]
         parents = [Path(path).parent.as_posix() if self.group_by == "folder" else Path(path).stem for path in paths]
         named = canonical(self.method or file.stem)
         defaults: dict[str, Any] = {
-            "method": [REAL_METHOD if value == REAL else named for value in label],
+            "method": [REAL_METHOD if value in (REAL, str(REAL)) else named for value in label],
             "source": source,
             "group": [f"{source}/{parent}" for parent in parents],
             "split": self.split or "",
@@ -62,18 +65,14 @@ class PathList(Reader):
             values = pd.Series(default, index=frame.index, dtype=object)
             given = frame[column] if column in frame.columns else pd.Series(index=frame.index, dtype=object)
             frame[column] = given.where(given.notna() & (given != ""), values)
-        if (label == FAKE).any() and named == REAL_METHOD:
+        if named == REAL_METHOD and any(value in (FAKE, str(FAKE)) for value in label):
             raise FrameTableError("the fakes have no method", file=file, column="method", fix="Set 'method'")
-        columns = [column for column in frame.columns if column in (*REQUIRED, *OPTIONAL)]
-        table = FrameTable(check_frame(frame[columns], file), root)
+        table = FrameTable(check_frame(frame, file, root), root)
         return keep_existing(table, file) if self.check_files else table
 
 
 def _entries(file: Path) -> list[dict[str, Any]]:
-    try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise FrameTableError(f"not a JSON file ({error})", file=file, fix="Save it as UTF-8 JSON") from None
+    entries = read_json(file, "Save it as UTF-8 JSON")
     if not isinstance(entries, list) or not entries:
         raise FrameTableError(
             'expected a list of {"path", "label"}',
@@ -85,11 +84,12 @@ def _entries(file: Path) -> list[dict[str, Any]]:
         for key in ("path", "label"):
             if not isinstance(entry, dict) or key not in entry:
                 raise FrameTableError(f"the entry has no '{key}'", file=file, row=row, column=key, fix="Add it")
+        if not isinstance(entry["path"], str):
+            raise FrameTableError(
+                f"a path is text, found {ascii(entry['path'])[:200]}",
+                file=file,
+                row=row,
+                column="path",
+                fix="Correct it",
+            )
     return entries
-
-
-def _below(path: str, root: Path) -> str:
-    """Return an absolute ``path`` relative to ``root`` where it lies below it."""
-    if Path(path).is_absolute() and Path(path).is_relative_to(root.absolute()):
-        return Path(path).relative_to(root.absolute()).as_posix()
-    return path

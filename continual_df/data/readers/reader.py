@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+from continual_df.data.disk import is_file, is_folder
 from continual_df.data.frame_table import FrameTable
 from continual_df.errors import DatasetNotFoundError
 
@@ -28,8 +29,8 @@ class Reader(ABC):
 
 def existing_folder(root: str, what: str) -> Path:
     """Return ``root`` as a path, or say that the folder of ``what`` is missing."""
-    folder = Path(root).expanduser()
-    if not folder.is_dir():
+    folder = home_path(root)
+    if not is_folder(folder):
         raise DatasetNotFoundError(
             f"The root folder of {what}", root or "''", "Set 'root' to the folder of the images."
         )
@@ -38,7 +39,15 @@ def existing_folder(root: str, what: str) -> Path:
 
 def existing_file(path: str, what: str, key: str) -> Path:
     """Return ``path`` as a path, or say that the file of ``what``, named under ``key``, is missing."""
-    file = Path(path).expanduser()
-    if not file.is_file():
+    file = home_path(path)
+    if not is_file(file):
         raise DatasetNotFoundError(what, path, f"Correct '{key}'; paths are relative to the current directory.")
     return file
+
+
+def home_path(path: str) -> Path:
+    """Return ``path`` with ``~`` spelt out, where there is such a user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from continual_df.data.disk import DiskIndex
 from continual_df.data.frame_table import FrameTable, Skipped, read_table
-from continual_df.data.readers.reader import Reader, existing_folder
+from continual_df.data.readers.reader import Reader, existing_folder, home_path
 from continual_df.errors import FrameTableError
 
 
@@ -30,7 +30,7 @@ class TableFile(Reader):
     def read(self) -> FrameTable:
         """Return the chosen rows."""
         root = None if self.root is None else existing_folder(self.root, f"the table '{self.path}'")
-        table = read_table(Path(self.path).expanduser(), root)
+        table = read_table(home_path(self.path), root)
         frame = table.frame
         for column, accepted in (self.where or {}).items():
             if column not in frame.columns:
