@@ -47,6 +47,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         command = importlib.import_module(f"continual_df.commands.{arguments.command}")
         return int(command.main(argv[1:]))
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        return 130
     except ContinualDFError as error:
         if debug:
             raise

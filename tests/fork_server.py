@@ -1,8 +1,8 @@
 """Runs ``continual-df`` in forked children, from a parent that has imported everything and has started no thread.
 
-Reads one JSON object a line, ``{"argv": [...], "log": path, "seconds": s | null, "call": n | null}``: the child is killed
-(SIGKILL) after ``seconds``, or kills itself right before its n-th call to the file system that makes something last
-(fsync, rename, unlink). Answers with ``{"status": exit status or -signal, "seconds": ..., "calls": ...}``.
+Reads one JSON object a line, ``{"argv": [...], "log": path, "environment": {...}, "signal": number, "seconds": s | null,
+"call": n | null}``: the child gets the signal after ``seconds``, or right before its n-th call to the file system that makes
+something last (fsync, rename, unlink). Answers with ``{"status": exit status or -signal, "seconds": ..., "calls": ...}``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import importlib
 import json
 import os
 import pkgutil
-import signal
 import sys
 import threading
 import time
@@ -44,16 +43,16 @@ def import_modules(names: str) -> None:
     assert threading.active_count() == 1, threading.enumerate()
 
 
-def count_calls(die_at: int | None, report: int) -> None:
-    """Count the calls that make something last, in the file descriptor ``report``; die before call ``die_at``."""
+def count_calls(number: int, at: int | None, report: int) -> None:
+    """Count the calls that make something last, in the file descriptor ``report``; get a signal before call ``at``."""
     done = 0
 
     def counted(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal done
-            if done == die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
             done += 1
+            if done - 1 == at:
+                os.kill(os.getpid(), number)
             os.pwrite(report, f"{done:08d}".encode(), 0)
             return function(*args, **kwargs)
 
@@ -63,17 +62,19 @@ def count_calls(die_at: int | None, report: int) -> None:
         setattr(os, name, counted(getattr(os, name)))
 
 
-def run(argv: list[str], log: str, die_at: int | None) -> None:
+def run(order: dict[str, Any]) -> None:
     """Be the child."""
     os.setsid()
+    log = order["log"]
+    os.environ.update(order["environment"])
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     report = os.open(f"{log}.calls", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    count_calls(die_at, report)
+    count_calls(order["signal"], order["call"], report)
     status = 1
     try:
-        status = importlib.import_module("continual_df.cli").main(argv)
+        status = importlib.import_module("continual_df.cli").main(order["argv"])
     except SystemExit as stop:
         status = int(stop.code or 0)
     except BaseException:  # noqa: BLE001  it must not run on as a second server
@@ -86,16 +87,16 @@ def run(argv: list[str], log: str, die_at: int | None) -> None:
         os._exit(status)
 
 
-def wait(child: int, seconds: float | None) -> int:
-    """Return the status of ``child``, killing it and its workers after ``seconds``."""
-    deadline = time.monotonic() + (600 if seconds is None else seconds)
+def wait(child: int, number: int, seconds: float | None) -> int:
+    """Return the status of ``child``, which gets signal ``number`` after ``seconds``."""
+    deadline = float("inf") if seconds is None else time.monotonic() + seconds
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
         if time.monotonic() >= deadline:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+                os.kill(child, number)
             deadline = float("inf")
         time.sleep(0.001)
 
@@ -110,8 +111,8 @@ def main() -> None:
         started = time.monotonic()
         child = os.fork()
         if child == 0:
-            run(order["argv"], order["log"], order["call"])
-        status = wait(child, order["seconds"])
+            run(order)
+        status = wait(child, order["signal"], order["seconds"])
         with open(order["log"] + ".calls", "rb") as file:  # noqa: PTH123
             calls = int(file.read() or b"0")
         import_modules(order["log"] + ".modules")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,16 @@ class NoisyDetector(TinyDetector):
         if self.training:
             self.steps += 1
         return Features(features.map_BDHW, self.dropout(self.norm(features.pooled_BD)))
+
+
+class SignalledDetector(NoisyDetector):
+    """The same; in its third training step, its process is told to end."""
+
+    def forward(self, image: Tensor) -> Features:
+        features = super().forward(image)
+        if self.training and self.steps == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return features
 
 
 METHOD_CLASSES: dict[str, type[Method]] = {

@@ -47,12 +47,13 @@ def main(argv: list[str]) -> int:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for pattern in QUIET:
         warnings.filterwarnings("ignore", pattern)
-    cli = parse_settings(resume_arguments(find_packaged(argv)))
-    folder = RunFolder(Path(cli.config_init["run_dir"]))
     console = Console(highlight=False, soft_wrap=True)
     signals = StopSignals()
+    folder = None
     try:
         with signals.handled():
+            cli = parse_settings(resume_arguments(find_packaged(argv)))
+            folder = RunFolder(Path(cli.config_init["run_dir"]))
             _run(cli, folder, console, signals)
     except Interrupted as stop:
         if is_writer():
@@ -116,7 +117,7 @@ def _train(cli: StreamCLI, folder: RunFolder, console: Console, signals: StopSig
     return run_stream(cli.model, cli.datamodule, make_trainer, folder, checkpoint, report)
 
 
-def _how_to_go_on(folder: RunFolder) -> str:
-    if not (folder.path / "config.yaml").is_file():
+def _how_to_go_on(folder: RunFolder | None) -> str:
+    if folder is None or not (folder.path / "config.yaml").is_file():
         return "Nothing had been written."
     return f"Continue with: continual-df run --resume {folder.path}"
