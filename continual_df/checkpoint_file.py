@@ -11,7 +11,7 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from continual_df.errors import CheckpointError
-from continual_df.files import renamed
+from continual_df.files import remove, renamed
 
 MARK = b"blake2b:"
 SIZE = len(MARK) + 32
@@ -26,6 +26,10 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
         if storage_options is not None:
             raise TypeError(f"storage_options is {storage_options!r}: a local file has none")
         save_checkpoint(checkpoint, Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:  # noqa: ANN401
+        """Remove ``path``, where it is there."""
+        remove(Path(path))
 
     def load_checkpoint(
         self,

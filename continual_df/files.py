@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from continual_df.errors import WriteError
@@ -36,13 +36,26 @@ def renamed(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise WriteError(path, error) from error
     finally:
-        _remove(partial)
+        with suppress(OSError):  # it is what went wrong already, and the next writer begins with this
+            _remove(partial)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, where it is there.
+
+    Raises:
+        WriteError: If the file system refuses.
+    """
+    try:
+        _remove(path)
+    except OSError as error:
+        raise WriteError(path, error) from error
 
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what writers that were killed have left anywhere in ``folder``."""
     for path in sorted(folder.rglob(f"{MARK}-*")):
-        _remove(path)
+        remove(path)
 
 
 def _remove(path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,7 @@ class MetricsLog(Logger):
         """Append one row per value."""
         epoch = metrics.get("epoch", "")
         rows = [(self.task, epoch, step, name, value) for name, value in metrics.items() if name != "epoch"]
-        try:
+        with self._writing():
             self._forget()
             new = not self.path.exists()
             with self.path.open("a", newline="", encoding="utf-8") as file:
@@ -62,16 +64,19 @@ class MetricsLog(Logger):
                 if new:
                     writer.writerow(COLUMNS)
                 writer.writerows(rows)
-        except OSError as error:
-            raise WriteError(self.path, error) from error
 
     def length(self) -> int:
-        """Return the bytes written so far, once they are on the disk: a saved state names them."""
-        self._forget()
-        if not self.path.exists():
-            return 0
-        with self.path.open("rb") as file:
-            os.fsync(file.fileno())
+        """Return the bytes written so far, once they are on the disk: a saved state names them.
+
+        Raises:
+            WriteError: If the disk refuses.
+        """
+        with self._writing():
+            self._forget()
+            if not self.path.exists():
+                return 0
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
         return self.path.stat().st_size
 
     def rewind(self, length: int) -> None:
@@ -88,6 +93,13 @@ class MetricsLog(Logger):
                 f"'{self.path}' has {there} bytes, but the state to resume from was saved when it had {length}: restore it."
             )
         self._rewound = length
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise WriteError(self.path, error) from error
 
     @rank_zero_only
     def _forget(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pytorch_lightning import Trainer
 
+from continual_df.files import remove
 from continual_df.ranks import is_writer
 
 SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
@@ -49,7 +50,7 @@ class Requeue:
             self._handler(self._number, None)
         if is_writer():
             for path in Path(trainer.default_root_dir).glob("hpc_ckpt_*.ckpt"):
-                path.unlink()
+                remove(path)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked = True

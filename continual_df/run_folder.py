@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from continual_df import run_lock
+from continual_df import files, run_lock
 from continual_df.checkpoint_file import load_checkpoint, save_checkpoint, verify_checkpoint
 from continual_df.data.frame_table import write_table
 from continual_df.data.stream import Stream
 from continual_df.errors import CheckpointError, RunFolderError
-from continual_df.files import remove_unfinished, renamed
+from continual_df.files import remove, remove_unfinished, renamed
 from continual_df.ranks import is_writer
 from continual_df.task import Rows
 
@@ -46,7 +45,7 @@ class RunFolder:
                 f"The run folder '{self.path}' exists already: choose another --run_dir, remove it first, or continue "
                 f"its run with 'continual-df run --resume {self.path}'."
             )
-        if not self.path.is_dir() or any(file.name != run_lock.NAME for file in self.path.iterdir()):
+        if not self.path.is_dir() or any(not _is_ours(file) for file in self.path.iterdir()):
             raise RunFolderError(
                 f"The run folder '{self.path}' exists already: choose another --run_dir, or remove it first."
             )
@@ -163,7 +162,7 @@ class RunFolder:
     def keep_steps(self, number: int, count: int) -> None:
         """Remove all but the last ``count`` checkpoints within task ``number``."""
         for path in self.steps(number)[:-count]:
-            path.unlink(missing_ok=True)
+            remove(path)
 
     def epochs(self, number: int) -> Path:
         """Return where the YAML's ModelCheckpoints write within task ``number``."""
@@ -173,9 +172,9 @@ class RunFolder:
         """Remove the checkpoints within tasks up to ``number``: ``tasks/number`` holds what they led to."""
         for parent in (self.path / "epochs", self.path / "steps"):
             for done in range(1, number + 1):
-                shutil.rmtree(parent / str(done), ignore_errors=True)
+                remove(parent / str(done))
             if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
+                remove(parent)
 
     def remove_unfinished(self) -> None:
         """Remove what a killed process has left half-written."""
@@ -184,7 +183,7 @@ class RunFolder:
     def discard_unstarted(self) -> None:
         """Remove the folder where nothing has been predicted: a run that failed before its first task leaves none."""
         if is_writer() and self.path.is_dir() and not self.has_predictions(0) and not self.last_task():
-            shutil.rmtree(self.path)
+            remove(self.path)
 
     def _steps(self, number: int) -> Path:
         return self.path / "steps" / str(number)
@@ -202,3 +201,8 @@ class RunFolder:
     def _write(self, name: str, write: Callable[[Path], object]) -> None:
         with renamed(self.path / name) as path:
             write(path)
+
+
+def _is_ours(file: Path) -> bool:
+    """Return whether ``file`` is all that a run leaves that was killed before it had begun."""
+    return file.name in (run_lock.NAME, f"{files.MARK}-config.yaml")

@@ -1,8 +1,9 @@
 """Runs ``continual-df`` in forked children, from a parent that has imported everything and has started no thread.
 
-Reads one JSON object a line, ``{"argv": [...], "log": path, "environment": {...}, "signal": number, "seconds": s | null,
-"call": n | null}``: the child gets the signal after ``seconds``, or right before its n-th call to the file system that makes
-something last (fsync, rename, unlink). Answers with ``{"status": exit status or -signal, "seconds": ..., "calls": ...}``.
+Reads one JSON object a line: ``argv`` and the file ``log``, and what happens to the child: it gets the signal ``number`` after
+``seconds``, or right before its ``call``-th call to the file system that makes something last (fsync, rename, unlink); that
+call fails with ``errno``; or no file may become longer than ``size`` bytes. Its ``environment`` is added to ours. Answers
+with ``{"status": exit status or -signal, "seconds": ..., "calls": ...}``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import importlib
 import json
 import os
 import pkgutil
+import resource
+import signal
 import sys
 import threading
 import time
@@ -43,16 +46,18 @@ def import_modules(names: str) -> None:
     assert threading.active_count() == 1, threading.enumerate()
 
 
-def count_calls(number: int, at: int | None, report: int) -> None:
-    """Count the calls that make something last, in the file descriptor ``report``; get a signal before call ``at``."""
+def count_calls(order: dict[str, Any], report: int) -> None:
+    """Count the calls that make something last, in the file descriptor ``report``, and let one of them go wrong."""
     done = 0
 
     def counted(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal done
             done += 1
-            if done - 1 == at:
-                os.kill(os.getpid(), number)
+            if done - 1 == order["call"] and order["errno"] is None:
+                os.kill(os.getpid(), order["number"])
+            if order["call"] is not None and done > order["call"] and order["errno"] is not None:
+                raise OSError(order["errno"], os.strerror(order["errno"]), args[0])
             os.pwrite(report, f"{done:08d}".encode(), 0)
             return function(*args, **kwargs)
 
@@ -71,7 +76,10 @@ def run(order: dict[str, Any]) -> None:
     report = os.open(f"{log}.calls", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    count_calls(order["signal"], order["call"], report)
+    count_calls(order, report)
+    if order["size"] is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["size"], order["size"]))
     status = 1
     try:
         status = importlib.import_module("continual_df.cli").main(order["argv"])
@@ -80,7 +88,7 @@ def run(order: dict[str, Any]) -> None:
     except BaseException:  # noqa: BLE001  it must not run on as a second server
         importlib.import_module("traceback").print_exc()
     finally:
-        with open(f"{log}.modules", "w") as file:  # noqa: PTH123
+        with contextlib.suppress(OSError), open(f"{log}.modules", "w") as file:  # noqa: PTH123
             file.write("\n".join(sys.modules))
         sys.stdout.flush()
         sys.stderr.flush()
@@ -112,7 +120,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             run(order)
-        status = wait(child, order["signal"], order["seconds"])
+        status = wait(child, order["number"], order["seconds"])
         with open(order["log"] + ".calls", "rb") as file:  # noqa: PTH123
             calls = int(file.read() or b"0")
         import_modules(order["log"] + ".modules")

@@ -39,18 +39,18 @@ class ForkServer:
         self.process = subprocess.Popen(command, env=ENVIRONMENT, stdin=pipe, stdout=pipe, text=True)
         assert self._read() == "ready"
 
-    def __call__(
-        self,
-        argv: list[str],
-        log: Path,
-        seconds: float | None = None,
-        call: int | None = None,
-        number: int = signal.SIGKILL,
-        environment: dict[str, str] | None = None,
-    ) -> Ended:
-        """Run the command line ``argv``; send signal ``number`` after ``seconds``, or before its ``call``-th write."""
-        order = {"argv": argv, "log": str(log), "seconds": seconds, "call": call}
-        order |= {"signal": number, "environment": environment or {}}
+    def __call__(self, argv: list[str], log: Path, **how: Any) -> Ended:
+        """Run the command line ``argv``; ``how`` it ends: see ``fork_server.py``."""
+        usual = {
+            "seconds": None,
+            "call": None,
+            "number": signal.SIGKILL,
+            "errno": None,
+            "size": None,
+            "environment": {},
+        }
+        assert how.keys() <= usual.keys()
+        order = {"argv": argv, "log": str(log), **usual, **how}
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
