@@ -74,7 +74,7 @@ def held_out_noise(subject: Subject) -> LabelNoise:
 
 
 def train_noise(
-    subject: Subject, sample: NDArray[np.int64], feature_ND: NDArray[np.float64], seed: int = 0
+    subject: Subject, sample: NDArray[np.int64], feature_ND: NDArray[np.floating], seed: int = 0
 ) -> LabelNoise:
     """Return the contradicted labels of training rows, by linear probes on features.
 

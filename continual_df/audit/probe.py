@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -98,7 +97,7 @@ def probe(
 
 
 def out_of_fold(
-    value_NF: NDArray[np.float64],
+    value_NF: NDArray[np.floating],
     label: NDArray[np.int64],
     group: NDArray[np.object_],
     seed: int,
@@ -106,7 +105,7 @@ def out_of_fold(
 ) -> NDArray[np.float64] | None:
     """Return (N,) logits of label 1 from a linear probe that was fitted to the other folds; None if they cannot be made.
 
-    Folds keep groups whole and are stratified by label.
+    Folds keep groups whole and spread both labels.
 
     Args:
         value_NF: Features.
@@ -118,20 +117,32 @@ def out_of_fold(
     num = min([FOLDS, *(len(set(group[label == side].tolist())) for side in (0, 1))])
     if num < 2:
         return None
+    fold_N = _folds(label, group, num, seed)
     score_N = np.full(len(label), np.nan)
-    splitter = StratifiedGroupKFold(num, shuffle=True, random_state=seed)
-    for fitted, held in splitter.split(value_NF, label, group):
-        if len(np.unique(label[fitted])) < 2:
-            return None
-        score_N[held] = _fit(value_NF[fitted], label[fitted], value_NF[held], strength)
+    for fold in range(num):
+        held = fold_N == fold
+        score_N[held] = _fit(value_NF[~held], label[~held], value_NF[held], strength)
     return score_N
+
+
+def _folds(label: NDArray[np.int64], group: NDArray[np.object_], num: int, seed: int) -> NDArray[np.int64]:
+    """Return (N,) folds in which groups are whole; every fold holds both labels if each has ``num`` groups or more."""
+    code_N, names = pd.factorize(group)
+    share_G = np.bincount(code_N, weights=label) / np.bincount(code_N)
+    # groups with label 1 stand side by side in this order, and so do those with label 0: dealt out, they reach all folds
+    kind_G = np.sign(share_G) + (share_G == 1)
+    order = np.lexsort((np.random.default_rng(seed).random(len(names)), kind_G))
+    fold_G = np.empty(len(names), dtype=np.int64)
+    fold_G[order] = np.arange(len(names)) % num
+    folds: NDArray[np.int64] = fold_G[code_N]
+    return folds
 
 
 _SPLITS = ("train", "val", "test")
 
 
 def _fit(
-    train_NF: NDArray[np.float64], label: NDArray[np.int64], test_MF: NDArray[np.float64], strength: float = 1.0
+    train_NF: NDArray[np.floating], label: NDArray[np.int64], test_MF: NDArray[np.floating], strength: float = 1.0
 ) -> NDArray[np.float64]:
     """Return (M,) logits of label 1."""
     if not train_NF.shape[1]:

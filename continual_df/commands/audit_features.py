@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from continual_df.audit.subject import Subject
 
 
-def train_features(run: Path, subject: Subject) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def train_features(run: Path, subject: Subject) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the training rows of ``run`` (N,) and their features (N, D) by its detector as it was before training.
 
     A trained detector has learnt the labels in question, wrong ones too, so probes of its features find a quarter of
@@ -27,6 +28,7 @@ def train_features(run: Path, subject: Subject) -> tuple[NDArray[np.int64], NDAr
     Raises:
         ConfigError: If the run's config.yaml names what is not there any more.
     """
+    warnings.filterwarnings("ignore", ".*LightningCLI.s args parameter.*")  # the command's own words are not its
     cli = StreamCLI(["--config", str(run / "config.yaml")])
     detector, data = cli.model.detector, cli.datamodule
     if isinstance(data, ForgeryStream):
@@ -38,5 +40,5 @@ def train_features(run: Path, subject: Subject) -> tuple[NDArray[np.int64], NDAr
     rows = Rows(torch.from_numpy(sample), unlabelled, unlabelled, unlabelled)
     detector.eval()
     with torch.inference_mode():
-        parts = [detector(batch["image"]).pooled_BD.double().numpy() for batch in data.rows_dataloader(rows)]
+        parts = [detector(batch["image"]).pooled_BD.numpy() for batch in data.rows_dataloader(rows)]
     return sample, np.concatenate(parts)

@@ -122,6 +122,24 @@ def test_folds_never_fit_to_the_group_that_they_judge() -> None:
     assert roc_auc_score(label, alone) > 0.95
 
 
+@pytest.mark.parametrize("kinds", ["01", "0011", "00b11", "b", "0b", "bbbbbbbb1", "0000000001b"])
+@pytest.mark.parametrize("seed", range(3))
+def test_folds_are_made_as_long_as_each_side_has_two_groups(kinds: str, seed: int) -> None:
+    """Groups of reals (0), fakes (1) or both (b), of one to three images a side."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        (f"g{number}", side)
+        for number, kind in enumerate(kinds * 2)
+        for side in ((0, 1) if kind == "b" else (int(kind),))
+        for _ in range(rng.integers(1, 4))
+    ]
+    group = np.array([name for name, _ in rows], dtype=object)
+    label = np.array([side for _, side in rows])
+    score = out_of_fold(rng.normal(size=(len(rows), 2)), label, group, seed)
+    assert score is not None
+    assert np.isfinite(score).all()
+
+
 def test_the_same_seed_gives_the_same_result() -> None:
     assert run(*made_up(1.0)) == run(*made_up(1.0))
 
