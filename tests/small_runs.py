@@ -41,7 +41,7 @@ class ForkServer:
 
     def __call__(self, argv: list[str], log: Path, **how: Any) -> Ended:
         """Run the command line ``argv``; ``how`` it ends: see ``fork_server.py``."""
-        usual = {
+        usual: dict[str, Any] = {
             "seconds": None,
             "call": None,
             "number": signal.SIGKILL,
@@ -155,7 +155,7 @@ class SmallRuns:
 
 def fingerprint(run: Path) -> dict[str, bytes]:
     """Return everything that a run leaves, but for times: files as bytes, checkpoints tensor by tensor."""
-    found = {}
+    found: dict[str, bytes] = {}
     for path in sorted(path for path in run.rglob("*") if path.is_file()):
         name = str(path.relative_to(run))
         if path.suffix == ".ckpt":

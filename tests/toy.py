@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import multiprocessing
 import signal
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,37 @@ class SignalledDetector(NoisyDetector):
         features = super().forward(image)
         if self.training and self.steps == 3:
             signal.raise_signal(signal.SIGTERM)
+        return features
+
+
+class FaultyDetector(NoisyDetector):
+    """The same; in a training step before which the file ``fault`` has been written, what it says goes wrong, once.
+
+    Args:
+        fault: The file: first line the step (from 1), second the fault, third its argument.
+    """
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = Path(fault)
+
+    def forward(self, image: Tensor) -> Features:
+        features = super().forward(image)
+        if not self.training or not self.fault.exists():
+            return features
+        step, what, argument = self.fault.read_text().split("\n")
+        if int(step) != self.steps:
+            return features
+        self.fault.unlink()
+        if what == "out of memory":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has less.")
+        if what == "rename":
+            Path(argument).rename(f"{argument}.away")
+        if what == "kill workers":
+            for worker in multiprocessing.active_children():
+                worker.kill()
+        if what == "nan":
+            return Features(features.map_BDHW, features.pooled_BD * torch.nan)
         return features
 
 

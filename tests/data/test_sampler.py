@@ -95,3 +95,16 @@ def test_the_mean_of_weighted_means_over_processes_is_the_mean_of_the_global_bat
         assert sum(means) / world_size == pytest.approx(sum(draw.sample for draw in whole) / len(whole))
         counted = sorted(draw.sample for part in parts for draw in part if draw.weight > 0)
         assert counted == sorted(draw.sample for draw in whole)
+
+
+@pytest.mark.parametrize("start", [0, 1, 3])
+def test_a_sampler_that_starts_in_mid_epoch_yields_the_rest_once_and_keeps_its_length(start: int) -> None:
+    plan = [Source(make_rows(10), 3), Source(make_rows(4, task=1), 2, role=Role.REPLAY)]
+    whole = PlanBatchSampler(plan, seed=1, task=0)
+    whole.set_epoch(2)
+    rest = PlanBatchSampler(plan, seed=1, task=0, epoch=2, start=start)
+    assert len(rest) == len(whole)
+    assert list(rest) == list(whole)[start:]
+    rest.set_epoch(3)
+    whole.set_epoch(3)
+    assert list(rest) == list(whole)
