@@ -150,16 +150,6 @@ def test_costs_are_recorded_for_every_task_and_phase(runs: dict[str, Path]) -> N
     assert "replay" not in phases[1]
 
 
-@pytest.mark.parametrize("num_workers", [1, 2])
-def test_results_do_not_depend_on_the_number_of_workers(
-    runs: dict[str, Path], toy_stream: Stream, tmp_path: Path, num_workers: int
-) -> None:
-    run(tiny("replay"), ToyData(toy_stream, num_workers=num_workers), tmp_path / "run")
-    for number in range(4):
-        name = f"predictions/task_{number}.parquet"
-        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "run" / name), pd.read_parquet(runs["replay"] / name))
-
-
 def test_the_best_validation_checkpoint_is_loaded_where_one_is_kept(toy_stream: Stream, tmp_path: Path) -> None:
     def callbacks() -> list[pl.Callback]:
         return [ModelCheckpoint(tmp_path / "best", monitor="val/loss", mode="min", filename="{epoch}")]
