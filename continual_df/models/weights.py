@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 from pathlib import Path
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
@@ -41,14 +43,10 @@ def load_backbone_weights(backbone: nn.Module, name: Path, in_chans: int = 3) ->
     left out. Stems for three channels are adapted to ``in_chans``.
 
     Raises:
-        ConfigError: If the tensors fit neither by name nor by order.
+        ConfigError: If the file holds anything but tensors by name, or they fit neither by name nor by order.
     """
     path = weights_file(name)
-    if path.suffix == ".safetensors":
-        state: dict[str, Tensor] = safetensors.torch.load_file(path)
-    else:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-        state = loaded.get("state_dict", loaded)
+    state = _read(path)
     own = backbone.state_dict()
     if not set(own) <= set(state):
         if set(own) & set(state):
@@ -72,3 +70,22 @@ def load_backbone_weights(backbone: nn.Module, name: Path, in_chans: int = 3) ->
             f"{tuple(state[wrong[0]].shape)} in the file."
         )
     backbone.load_state_dict(state, strict=False)  # strict but for the counters that old files lack
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Return the tensors in ``path``; no pickle runs."""
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ConfigError(
+            f"'{path}' holds more than tensors, or is no weights file; reading it could run code, so it is refused. Save "
+            "its state_dict alone, best as .safetensors."
+        ) from None
+    except (OSError, RuntimeError, ValueError, LookupError, EOFError, SafetensorError) as error:
+        raise ConfigError(f"'{path}' is no weights file ({str(error).partition(chr(10))[0]}). Get it again.") from None
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ConfigError(f"'{path}' holds no state_dict of tensors by name. Save the backbone's state_dict.")
+    return state
