@@ -119,7 +119,7 @@ def check_frame(frame: pd.DataFrame, file: Path | str, root: Path | None = None)
         refuse(
             outside.to_numpy(dtype=bool),
             column,
-            f"the path leads out of the root '{root or '.'}'",
+            f"the path does not lead below the root '{root or '.'}'",
             "Write it relative to the root, or set 'root' to a folder above it",
         )
     for column in ("path", "method", "source", "group"):

@@ -11,7 +11,7 @@ from typing import Any
 
 from continual_df.errors import FrameTableError
 
-_LONE_SURROGATE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
+_LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 def read_json(file: Path, fix: str) -> Any:  # noqa: ANN401

@@ -20,7 +20,9 @@ MAX_TEXT = 1 << 32
 
 
 def read_csv(file: Path) -> pd.DataFrame:
-    """Return the CSV in ``file``, all columns text; empty lines are passed over, a shorter row's last fields are empty.
+    """Return the CSV in ``file``, all columns text; a shorter row's last fields are empty.
+
+    Empty lines and columns without a name are passed over.
 
     Raises:
         FrameTableError: If the file cannot be read, is no UTF-8 CSV, is too large, names a column twice, or a row has
@@ -38,9 +40,12 @@ def read_csv(file: Path) -> pd.DataFrame:
     except (ValueError, MemoryError) as error:  # ParserError, EmptyDataError, UnicodeDecodeError
         reason = " ".join(str(error).replace("Error tokenizing data. C error: ", "").split())
         raise FrameTableError(f"not a CSV file ({reason})", file=file, fix="Save it as UTF-8 CSV") from None
+    twice = next((name for place, name in enumerate(columns) if name and name in columns[:place]), None)
+    if twice is not None:
+        raise FrameTableError("the column stands there twice", file=file, column=twice[:80], fix="Leave one out")
     frame = frame.iloc[1:].reset_index(drop=True)
     frame.columns = pd.Index(columns)
-    return frame
+    return frame.loc[:, [name != "" for name in columns]]
 
 
 def read_parquet(file: Path) -> tuple[pd.DataFrame, dict[bytes, bytes]]:

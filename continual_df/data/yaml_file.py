@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 
 import yaml
@@ -37,7 +39,10 @@ def check_yaml(file: Path) -> None:
             raise ConfigError(
                 f"{file}: its {size} bytes are more than the {MAX_BYTES} allowed. List images in a .csv or .parquet."
             )
-        loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        if _open_brackets(text) > 4 * MAX_DEPTH:  # the time of the pure loader grows with their square
+            raise RecursionError
+        loader = yaml.SafeLoader(text)  # libyaml's loader, which is faster, crashes on 250,000 brackets
         root = loader.get_single_node()
     except OSError as error:
         raise ConfigError(f"{file} cannot be read ({error.strerror}). Allow reading it.") from None
@@ -51,6 +56,12 @@ def check_yaml(file: Path) -> None:
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{file}: a configuration is a mapping of settings, 'key: value'. Write it so.")
     _Check(file, loader).nodes(root, 0)
+
+
+def _open_brackets(text: str) -> int:
+    """Return how many brackets are open at most, as far as one can see without parsing."""
+    steps = (1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", text))
+    return max(itertools.accumulate(steps), default=0)
 
 
 class _Check:

@@ -264,7 +264,7 @@ def test_the_first_of_several_frames_is_read(tmp_path: Path, kind: str) -> None:
 def test_exif_orientation_is_applied_as_opencv_does(tmp_path: Path, kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[274] = orientation
-    quality: dict[str, Any] = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
+    quality: Any = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
     Image.fromarray(np.kron(photo(3, 2), np.ones((8, 8, 1), np.uint8))).save(tmp_path / "x", kind, exif=exif, **quality)
     upright = cv2.imread(str(tmp_path / "x"), cv2.IMREAD_COLOR_RGB)
     assert upright is not None

@@ -121,8 +121,6 @@ def _read(file: Path) -> pd.DataFrame:
     if "img_path" in table.columns:
         table = table.drop(columns="path", errors="ignore").rename(columns={"img_path": "path"})
     for column in ("path", "method", "tag"):
-        if list(table.columns).count(column) > 1:
-            raise FrameTableError("the column stands there twice", file=file, column=column, fix="Leave one out")
         if column not in table.columns:
             raise FrameTableError(
                 f"the column is missing (found: {', '.join(table.columns)[:300]})",
