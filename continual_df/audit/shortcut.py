@@ -29,7 +29,8 @@ class Comparison:
 
     Attributes:
         name: The method, or a domain.
-        against: The domain (or domains) of the reals that it was probed against.
+        against: The domain (or domains) of the reals that it was probed against. Label 1 of the probe is the method, or
+            the second of two domains.
         probe: The result; None where one side has no readable image.
         within: Whether both come from one domain.
         notes: What was peculiar about the comparison.
@@ -77,7 +78,7 @@ def probe_domains(rows: pd.DataFrame, statistics: pd.DataFrame, seed: int = 0) -
     real = rows[rows["method"] == REAL_METHOD]
     parts = {str(source): part for source, part in real.groupby("source", sort=False)}
     return [
-        Comparison(one, other, _compare(parts[other], parts[one], statistics, seed), within=False)
+        Comparison(one, other, _compare(parts[one], parts[other], statistics, seed), within=False)
         for one, other in combinations(parts, 2)
     ]
 

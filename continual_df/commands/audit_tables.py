@@ -84,7 +84,7 @@ def threshold_line() -> str:
     """Return what the AUC columns mean."""
     return (
         f"AUC: a linear probe of trivial statistics, fitted to train, on test; above {number(THRESHOLD)} it is a shortcut. "
-        "folds: on all rows, each by a probe of other groups. images: real+fake."
+        "folds: on all rows, each by a probe of other groups. images: in test, real+fake or first+second domain."
     )
 
 

@@ -19,7 +19,7 @@ def pixels(seed: int = 0, height: int = 24, width: int = 16) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("quality", [1, 10, 35, 49, 50, 51, 75, 92, 95, 100])
+@pytest.mark.parametrize("quality", [1, 10, 35, 49, 50, 51, 59, 75, 92, 95, 100])
 def test_quality_of_a_jpeg_is_read_from_its_tables(tmp_path: Path, quality: int) -> None:
     Image.fromarray(pixels()).save(tmp_path / "a.jpg", quality=quality)
     assert file_statistics(tmp_path / "a.jpg").jpeg_quality == quality

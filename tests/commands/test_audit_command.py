@@ -214,3 +214,21 @@ def test_unlabelled_images_are_not_among_the_training_labels(run: Path) -> None:
     membership.to_parquet(run / "membership.parquet")
     assert main(["audit", str(run), "--train"]) == 0
     assert sum(audited(run)["label_noise"][1]["checked"].values()) == 72 - 5
+
+
+def test_a_run_on_files_that_changed_is_refused_in_one_sentence_and_leaves_no_folder(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = run.parent
+    assert main(["data", "build", str(root / "t.parquet"), "-o", str(root / "t.parquet"), "--hash"]) == 0
+    Image.new("RGB", (16, 16)).save(root / "images/real/train0.png")
+    settings = yaml.safe_load((root / "config.yaml").read_text())
+    settings["data"]["init_args"]["tables"][0]["init_args"]["path"] = str(root / "t.parquet")
+    (root / "again.yaml").write_text(yaml.safe_dump(settings))
+    capsys.readouterr()
+    flags = ["run", "--config", str(root / "again.yaml"), "--run_dir", str(root / "again")]
+    assert main(flags) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Seed set")]
+    assert len(lines) == 1
+    assert "1 of 144 files are not those that were hashed; the first is 'images/real/train0.png'" in lines[0]
+    assert not (root / "again").exists()
