@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,14 @@ from continual_df.task import Batch
 
 SECONDS_BEFORE_VALIDATION = 60.0
 """A signal breaks a validation off, so before one the run is saved sooner: it costs this much training at most."""
+
+COMBINE: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "mean": torch.add,
+    "sum": torch.add,
+    "max": torch.maximum,
+    "min": torch.minimum,
+}
+"""How two parts of a value that is logged by epoch become one; a mean is kept as sum and weight."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,6 @@ class StepCheckpoint(Callback):
     Attributes:
         task: Number of the task that is training; the loop sets it.
         step: Optimizer steps that it has done.
-        rows: Sample rows of the batch that this process has begun, or waits for.
     """
 
     across_tasks = True
@@ -70,13 +78,18 @@ class StepCheckpoint(Callback):
     def __init__(self, schedule: CheckpointSchedule, folder: RunFolder, state: RunState, signals: StopSignals) -> None:
         self.schedule, self.folder, self.state, self.signals = schedule, folder, state, signals
         self.task, self.step = 0, 0
-        self.rows: list[int] = []
+        self._samples: torch.Tensor | None = None
         self._requeue = Requeue()
         self._saving: dict[str, Any] = {}
         self._loaded: dict[str, Any] = {}
         self._logged: dict[str, list[Any]] = {}
         self._in_batch, self._checked = False, False
         self._saved_step, self._saved_time = 0, 0.0
+
+    @property
+    def rows(self) -> list[int]:
+        """Sample rows of the batch that this process has begun, or waits for."""
+        return [] if self._samples is None else self._samples.tolist()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what Lightning does not save; nothing for checkpoints that others write."""
@@ -119,7 +132,7 @@ class StepCheckpoint(Callback):
                 raise Interrupted(stop)
             if requeue:
                 self._requeue.run(trainer)
-        self.rows, self._in_batch = batch["sample"].tolist(), True
+        self._samples, self._in_batch = batch["sample"], True  # as it is: reading it would wait for the device
 
     def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
         """Add what was logged before the checkpoint to what is logged now."""
@@ -167,7 +180,7 @@ class StepCheckpoint(Callback):
         if batches.completed < len(loader.batch_sampler):
             rank, size = rank_and_size()
             draws = loader.batch_sampler.batch(trainer.current_epoch, batches.completed)
-            self.rows = [draw.sample for draw in draws[rank::size]]
+            self._samples = torch.tensor([draw.sample for draw in draws[rank::size]])
             if size == 1 and not self._loaded:  # other processes may not know of this failure, and would not save
                 self._save(trainer, pl_module)
 
@@ -186,7 +199,7 @@ class StepCheckpoint(Callback):
         if path.exists():  # where this fit has continued from
             return
         epoch_loop = trainer.fit_loop.epoch_loop
-        mine = {"logged": _running_means(trainer), "metrics": _metric_states(module)}
+        mine = {"logged": _running_values(trainer), "metrics": _metric_states(module)}
         self._saving = {
             "run": self.state.state_dict(),
             "processes": from_all(mine),
@@ -219,8 +232,7 @@ class StepCheckpoint(Callback):
         if not self._loaded:
             return
         at, self._loaded = self._loaded, {}
-        processes = at["processes"]
-        mine = processes[rank_and_size()[0] % len(processes)]
+        mine = _share(at["processes"])
         epoch_loop = trainer.fit_loop.epoch_loop
         epoch_loop._batches_that_stepped = at["batches_that_stepped"]
         epoch_loop.batch_progress.total.ready = at["total_ready"]
@@ -233,24 +245,42 @@ class StepCheckpoint(Callback):
         """Add the running values of the checkpoint to those that have begun again since."""
         results = trainer.fit_loop.epoch_loop._results
         for key in [key for key in self._logged if key in results and not results[key].has_reset]:
-            metric, (value, weight) = results[key], self._logged.pop(key)
-            value = value.to(metric.value.device)
-            if metric.meta.is_max_reduction or metric.meta.is_min_reduction:
-                metric.value = metric.meta.reduce_fx(metric.value, value)
-            else:
-                metric.value = value + metric.value
-            if weight is not None:
-                metric.cumulated_batch_size = weight.to(value.device) + metric.cumulated_batch_size
+            metric, (kind, value, weight) = results[key], self._logged.pop(key)
+            device = metric.value.device
+            metric.value = COMBINE[kind](value.to(device), metric.value)
+            if kind == "mean":
+                metric.cumulated_batch_size = weight.to(device) + metric.cumulated_batch_size
             metric._computed = None
 
 
-def _running_means(trainer: Trainer) -> dict[str, list[Any]]:
-    """Return, of each value that is logged by epoch, what it has come to and the weight, where it is a mean."""
-    return {
-        key: [metric.value.cpu(), metric.cumulated_batch_size.cpu() if metric.meta.is_mean_reduction else None]
-        for key, metric in trainer.fit_loop.epoch_loop._results.items()
-        if metric.is_tensor and metric.meta.on_epoch and not metric.has_reset
-    }
+def _running_values(trainer: Trainer) -> dict[str, list[Any]]:
+    """Return, of each value that is logged by epoch, how it is reduced, what it has come to, and the weight of a mean."""
+    found: dict[str, list[Any]] = {}
+    for key, metric in trainer.fit_loop.epoch_loop._results.items():
+        meta = metric.meta
+        if metric.is_tensor and meta.on_epoch and not metric.has_reset:
+            kind = "mean" if meta.is_mean_reduction else "max" if meta.is_max_reduction else "min"
+            kind = "sum" if meta.is_sum_reduction else kind
+            weight = metric.cumulated_batch_size if kind == "mean" else torch.zeros(())
+            found[key] = [kind, metric.value.cpu(), weight.cpu()]
+    return found
+
+
+def _share(processes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what this process takes over: its own part, or, where their number has changed, all of it by the first."""
+    rank, size = rank_and_size()
+    if size == len(processes):
+        return processes[rank]
+    if rank:
+        return {"logged": {}, "metrics": {}}
+    logged: dict[str, list[Any]] = {}
+    for process in processes:
+        for key, (kind, value, weight) in process["logged"].items():
+            before = logged.get(key)
+            logged[key] = (
+                [kind, COMBINE[kind](before[1], value), before[2] + weight] if before else [kind, value, weight]
+            )
+    return {"logged": logged, "metrics": processes[0]["metrics"]}
 
 
 def _metric_states(module: LightningModule) -> dict[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.plugins.io import CheckpointIO
+from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 
 from continual_df.callbacks.step_checkpoint import CheckpointSchedule
 from continual_df.checkpoint_file import VerifiedCheckpointIO
@@ -28,6 +29,9 @@ from continual_df.run_folder import RunFolder
 
 CLASSES = (BenchmarkStream, ForgeryStream, Finetune, Joint, Replay, ReplayMemory, TimmDetector)
 """Imported, as all readers are, so that a YAML may use the bare class name as class_path."""
+
+
+SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
 
 
 class RunParser(LightningArgumentParser):
@@ -121,7 +125,16 @@ class StreamCLI(LightningCLI):
             raise ConfigError("trainer.plugins: a run folder keeps its checkpoints by itself; remove the CheckpointIO.")
         settings["plugins"] = [*plugins, VerifiedCheckpointIO()]
         settings["default_root_dir"] = settings["default_root_dir"] or str(folder.path)
-        return pl.Trainer(**settings)
+        try:
+            trainer = pl.Trainer(**settings)
+        except ValueError as error:
+            raise ConfigError(f"trainer: {error}") from error
+        if isinstance(trainer.strategy, SHARDED):
+            raise ConfigError(
+                f"trainer.strategy: {type(trainer.strategy).__name__} cuts the weights into shards, which several fits of one "
+                "method and checkpoints that any number of processes can read do not go with. Use ddp."
+            )
+        return trainer
 
 
 def parse_settings(argv: list[str]) -> StreamCLI:
