@@ -31,8 +31,7 @@ def check_files(subject: Subject, statistics: pd.DataFrame, unreadable: dict[int
     if not unreadable:
         readable = Check(name, "ok", f"{total} files")
     elif statistics.empty:
-        detail = f"none of {total} can be read, as if the images were elsewhere"
-        return [Check(name, "not checked", detail, reasons)]
+        return [Check(name, "unreadable", f"none of {total} can, as if the images were elsewhere", reasons)]
     else:
         readable = Check(name, "unreadable", f"{len(unreadable)} of {total}", reasons)
     used = subject.table.frame.loc[subject.samples]

@@ -129,10 +129,10 @@ def test_what_was_replaced_relabelled_and_lost_since_the_run_is_flagged(
     assert "1 image changed in label (the first: 'images/columns/train0.png': 1, now 0)" in printed
 
 
-def test_images_that_are_elsewhere_leave_their_sections_unchecked(run: Path) -> None:
+def test_images_that_are_elsewhere_are_flagged_and_leave_their_sections_unchecked(run: Path) -> None:
     shutil.rmtree(run.parent / "images")
-    assert main(["audit", str(run)]) == 0
-    assert checks(run)["files can be read"] == "not checked"
+    assert main(["audit", "--strict", str(run)]) == 1
+    assert audited(run)["flagged"] == ["files can be read: none of 144 can, as if the images were elsewhere"]
     assert checks(run)["identical files in two splits"] == "not checked"
     assert checks(run)["tables are those that the run has read"] == "not checked"
     assert audited(run)["shortcut"]["methods"][0]["notes"] == ["one side has no readable image"]
