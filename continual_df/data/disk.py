@@ -109,30 +109,30 @@ class DiskIndex:
         return self._last[1]
 
     def _folder(self, folder: str, search: bool) -> str | None:
-        parts = [part for part in folder.split("/") if part not in ("", ".")]
-        if not search or not parts:
-            return self._walk(parts)
+        if not search or not folder:
+            return self._walk(_parts(folder))
         # videos lie side by side: what leads to the folder above them is looked for once
-        known = self._above("/".join(parts[:-1]))
-        start = len(parts) - 1
-        if known is not None:
-            start, here = known
-            found = self._advance(here, parts[-1], parts[-2])
-            if found is not None:
-                return found
-            start += 1
-        rest = self._search("/".join(parts), start)
-        return None if rest is None else rest[1]
+        above, _, part = folder.rpartition("/")
+        if part in ("", "."):
+            return self._folder(above, search)
+        drop, here = self._above(above)
+        found = None if here is None else self._advance(here, part, above.rpartition("/")[2])
+        if found is None:
+            drop, found = self._search(folder, drop + (here is not None))
+        return found
 
-    def _search(self, folder: str, start: int = 0) -> tuple[int, str] | None:
-        """Return how many leading parts of ``folder``, at least ``start``, are dropped to find it, and its place."""
-        parts = folder.split("/") if folder else []
+    def _search(self, folder: str, start: int = 0) -> tuple[int, str | None]:
+        """Return how many leading parts of ``folder``, at least ``start``, are dropped to find it, and its place.
+
+        Where it is nowhere, all are, and the place is None.
+        """
+        parts = _parts(folder)
         for drop in range(start, len(parts)):  # never all: the root itself would stand for any folder
-            if (self._advance("", parts[drop], None)) is not None:
+            if self._advance("", parts[drop], None) is not None:
                 found = self._walk(parts[drop:])
                 if found is not None:
                     return drop, found
-        return None
+        return len(parts), None
 
     def _exact(self, folder: str) -> bool:
         here = ""
@@ -199,6 +199,10 @@ class _Listing:
         return found
 
 
+def _parts(folder: str) -> list[str]:
+    return [part for part in folder.split("/") if part not in ("", ".")]
+
+
 def _fold(name: str) -> str:
     return (name if name.isascii() else unicodedata.normalize("NFC", name)).casefold()
 
@@ -236,7 +240,8 @@ def split_path(path: str, strip: str | None = None) -> tuple[str, str]:
     path = path.replace("\\", "/")
     if strip is not None:
         path = path.removeprefix(strip.replace("\\", "/"))
-    path = _HERE.sub("", path)
+    if path.startswith("./"):
+        path = _HERE.sub("", path)
     folder, _, name = path.strip("/").rpartition("/")
     return folder, name
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from continual_df.labels import FAKE, REAL, REAL_METHOD
 REQUIRED = ("path", "label", "method", "source", "group")
 OPTIONAL = ("video", "identity", "split", "mask", "hash")
 SPLITS = ("train", "val", "test")
-_ODD = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
+_ODD = r"(?:^|/)\.{0,2}(?:/|$)"
 """Paths that are absolute, or have an empty part, ``.`` or ``..``."""
 
 _AGREED = ("label", "method", "source", "group", "identity", "split", "mask", "hash")
@@ -98,6 +97,11 @@ def check_frame(frame: pd.DataFrame, file: Path | str, root: Path | None = None)
             raise FrameTableError(f"{problem}, found {found}{more}", file=file, row=row, column=column, fix=fix)
 
     for column in [c for c in (*REQUIRED, *OPTIONAL) if c in frame.columns]:
+        if column == "label" and pd.api.types.is_numeric_dtype(frame[column]):
+            continue
+        if isinstance(frame[column].dtype, pd.StringDtype) and frame[column].dtype.storage == "pyarrow":
+            frame[column] = frame[column].fillna("")  # what Arrow holds is text
+            continue
         values = frame[column].astype(object).where(frame[column].notna(), "")
         kinds = set(map(type, values))
         if not kinds <= {str, int, float, bool}:
@@ -107,14 +111,15 @@ def check_frame(frame: pd.DataFrame, file: Path | str, root: Path | None = None)
         if not "".join(texts).isascii():
             broken = [not is_text(text) for text in texts]
             refuse(np.array(broken), column, "half a surrogate pair is no text", "Write the name's own letters")
-        if column in ("path", "mask"):
-            texts = [below(text, root) if _ODD.search(text) else text for text in texts]
         if column != "label":
             frame[column] = pd.Series(texts, index=frame.index, dtype=str)
     label = pd.to_numeric(frame["label"], errors="coerce")
     refuse(~label.isin([REAL, FAKE]).to_numpy(), "label", "a label is 0 (real) or 1 (fake)", "Correct the row")
     frame["label"] = label.astype("int64")
     for column in [c for c in ("path", "mask") if c in frame.columns]:
+        odd_paths = frame[column].str.contains(_ODD, regex=True).to_numpy(dtype=bool)
+        if odd_paths.any():
+            frame.loc[odd_paths, column] = [below(path, root) for path in frame.loc[odd_paths, column]]
         outside = frame[column].str.contains(r"^/|^\.{1,2}$|^\.\./|\x00", regex=True)
         refuse(
             outside.to_numpy(dtype=bool),

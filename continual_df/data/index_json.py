@@ -84,4 +84,4 @@ def videos_of(file: Path, compression: str | None, skipped: list[Skipped]) -> It
 
 
 def _names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, list) and set(map(type, value)) <= {str}

@@ -6,6 +6,8 @@ import gc
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +29,10 @@ def read_json(file: Path, fix: str) -> Any:  # noqa: ANN401
     Raises:
         FrameTableError: If the file cannot be read or is no JSON; with line and column where there are some.
     """
-    collecting = gc.isenabled()
-    gc.disable()  # a million small objects without a cycle: the collector would walk them again and again
     try:
         text = file.read_text(encoding="utf-8-sig")
-        content = json.loads(text, object_pairs_hook=_each_key_once)
+        with collector_off():
+            content = json.loads(text, object_pairs_hook=_each_key_once)
         if _LONE_SURROGATE.search(text):
             json.dumps(content, ensure_ascii=False).encode()
     except OSError as error:
@@ -45,10 +46,19 @@ def read_json(file: Path, fix: str) -> Any:  # noqa: ANN401
         raise FrameTableError("it is nested too deeply", file=file, fix=fix) from None
     except ValueError as error:  # no JSON, no UTF-8, a number of more digits than Python reads, a key twice
         raise FrameTableError(f"not a JSON file ({error})", file=file, fix=fix) from None
+    return content
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Keep Python's collector from walking a million small objects without a cycle again and again."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collecting:
             gc.enable()
-    return content
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from continual_df.data.class_labels import Meaning, meaning_of, method_in_path
 from continual_df.data.disk import DiskIndex, split_path
 from continual_df.data.frame_table import FrameTable, Skipped, check_frame
 from continual_df.data.index_json import Video, videos_of
+from continual_df.data.json_file import collector_off
 from continual_df.data.methods import canonical
 from continual_df.data.readers.reader import Reader, existing_file, existing_folder
 from continual_df.data.video_ids import Scheme, parse_video_id, source_of
@@ -83,9 +84,10 @@ class DeepfakeBench(Reader):
         work = _Reading(self, DiskIndex(root))
         for name in self.index:
             file = existing_file(name, "The index file", "index")
-            for video in videos_of(file, self.compression, work.skipped):
-                if self.splits is None or video.split in self.splits:
-                    work.add(video)
+            with collector_off():
+                for video in videos_of(file, self.compression, work.skipped):
+                    if self.splits is None or video.split in self.splits:
+                        work.add(video)
         return work.table(root)
 
 
@@ -128,7 +130,6 @@ class _Reading:
             return
         source, scheme = source_of(video.dataset, folders)
         meta = video.entry.get("meta")
-        meta = meta if isinstance(meta, dict) else {}
         source = self.spec.source or source or self.root_name
         stills = folders[-1:] != [] and folders[-1].lower() in ("real", "fake")
         if stills:
@@ -140,7 +141,7 @@ class _Reading:
             names = [video.video_id]
         ids: Scheme = scheme if self.spec.ids == "auto" else self.spec.ids
         parsed = [parse_video_id(name, ids) for name in names]
-        identity = _people(meta) or [person for item in parsed[:1] if not stills for person in item.identities]
+        identity = _people(meta) or ([] if stills else parsed[0].identities)
         self._extend(
             path=paths,
             mask=masks,
@@ -156,7 +157,7 @@ class _Reading:
     def _extend(self, **values: list[Any]) -> None:
         num = len(values["path"])
         for name, value in values.items():
-            self.columns[name].extend(value if len(value) == num else value * num)
+            self.columns[name] += value if len(value) == num else value * num
 
     def _meaning(self, video: Video) -> Meaning:
         label = str(video.entry.get("label", video.class_label))
@@ -294,9 +295,9 @@ def _number(digits: str) -> tuple[int, str]:
     return len(value), value
 
 
-def _people(meta: dict[str, Any]) -> list[str]:
+def _people(meta: object) -> list[str]:
     """Return the identities that an entry's ``meta`` names as a list or ``target|donor``."""
-    value = meta.get("identity") or []
+    value = (meta.get("identity") if isinstance(meta, dict) else None) or []
     return [str(item) for item in (value if isinstance(value, list) else str(value).split("|"))]
 
 
