@@ -203,13 +203,18 @@ class Ledger:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all costs as plain values."""
+        """Return all costs, and what the steps of each key cost, as plain values.
+
+        With the latter, a fit that continues counts no step that an unbroken one would not: a counted step of a compiled
+        model runs uncompiled, and rounds differently.
+        """
         costs = [[task, name, asdict(cost)] for (task, name), cost in self._costs.items()]
-        return {"costs": costs, "uncounted": sorted(self.uncounted)}
+        return {"costs": costs, "uncounted": sorted(self.uncounted), "steps": list(self._steps.items())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Replace all costs by those of ``state``."""
+        """Replace all costs, and what is known of steps, by those of ``state``."""
         self._costs = {(task, name): Cost(**cost) for task, name, cost in state["costs"]}
+        self._steps = dict(state["steps"])
         self.uncounted.clear()
         self.uncounted.update(state["uncounted"])
 

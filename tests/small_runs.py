@@ -93,6 +93,7 @@ def small_config(table: Path, method: str = "Replay", **trainer: Any) -> dict[st
             "callbacks": [
                 {"class_path": "ModelCheckpoint", "init_args": {"monitor": "val/auc", "mode": "max"}},
                 {"class_path": "LearningRateMonitor"},
+                {"class_path": "toy.StepCounter"},
             ],
             **trainer,
         },

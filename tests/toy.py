@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -122,6 +123,25 @@ class NoisyDetector(TinyDetector):
         if self.training:
             self.steps += 1
         return Features(features.map_BDHW, self.dropout(self.norm(features.pooled_BD)))
+
+
+class StepCounter(pl.Callback):
+    """Logs how many steps all tasks have had."""
+
+    across_tasks = True
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        self.count += 1
+        pl_module.log("count", float(self.count), on_step=True, on_epoch=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.count = state_dict["count"]
 
 
 class SignalledDetector(NoisyDetector):

@@ -39,6 +39,10 @@ def test_two_kills_at_random_moments_leave_no_trace(runs: SmallRuns) -> None:
     runs.check("twice")
 
 
+def test_resuming_what_is_finished_changes_nothing(runs: SmallRuns) -> None:
+    runs.check("whole")
+
+
 @pytest.mark.slow
 def test_thirty_kills_at_random_moments_leave_no_trace(runs: SmallRuns) -> None:
     rng = np.random.default_rng(1)
