@@ -67,6 +67,7 @@ class StepCheckpoint(Callback):
         folder: The run folder.
         state: What else the run carries.
         signals: Asked before each batch whether to stop.
+        requeue: Asked before each batch, and after each one that is predicted, whether to go back to the queue.
 
     Attributes:
         task: Number of the task that is training; the loop sets it.
@@ -75,11 +76,18 @@ class StepCheckpoint(Callback):
 
     across_tasks = True
 
-    def __init__(self, schedule: CheckpointSchedule, folder: RunFolder, state: RunState, signals: StopSignals) -> None:
+    def __init__(
+        self,
+        schedule: CheckpointSchedule,
+        folder: RunFolder,
+        state: RunState,
+        signals: StopSignals,
+        requeue: Requeue | None = None,
+    ) -> None:
         self.schedule, self.folder, self.state, self.signals = schedule, folder, state, signals
+        self.requeue = requeue or Requeue(None)
         self.task, self.step = 0, 0
         self._samples: torch.Tensor | None = None
-        self._requeue = Requeue()
         self._saving: dict[str, Any] = {}
         self._loaded: dict[str, Any] = {}
         self._logged: dict[str, list[Any]] = {}
@@ -109,9 +117,8 @@ class StepCheckpoint(Callback):
                 progress[part]["ready"] = progress[part]["completed"] + 1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Handle signals between batches from here on, those that Lightning handles at once too."""
+        """Handle signals between batches from here on."""
         self.signals.defer()
-        self._requeue.take()
         self.step, self._in_batch = trainer.global_step, False
         self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
 
@@ -124,14 +131,14 @@ class StepCheckpoint(Callback):
         self._continue(trainer, pl_module)
         self.step = trainer.global_step
         if batch_idx % trainer.accumulate_grad_batches == 0:
-            asked = [int(self._is_due(trainer)), self.signals.received, int(self._requeue.asked)]
-            due, stop, requeue = largest_of_all(asked, trainer.strategy.root_device)
-            if due or stop or requeue:
+            asked = [int(self._is_due(trainer)), self.signals.received, int(self.requeue.asked)]
+            due, stop, back = largest_of_all(asked, trainer.strategy.root_device)
+            if due or stop or back:
                 self._save(trainer, pl_module)
             if stop:
                 raise Interrupted(stop)
-            if requeue:
-                self._requeue.run(trainer)
+            if back:
+                self.requeue.run(trainer)
         self._samples, self._in_batch = batch["sample"], True  # as it is: reading it would wait for the device
 
     def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
@@ -158,14 +165,10 @@ class StepCheckpoint(Callback):
         """Note how far training came."""
         self.step = trainer.global_step
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Handle the signals that Lightning handles at once between batches."""
-        self._requeue.take()
-
     def on_predict_batch_end(self, trainer: Trainer, *_: object) -> None:
         """Hand the job back to the queue if asked; what this prediction needs is saved."""
-        if self._requeue.asked:
-            self._requeue.run(trainer)
+        if self.requeue.asked:
+            self.requeue.run(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save what can be saved: all, where the next batch could not be had."""

@@ -1,53 +1,57 @@
-"""Hands a job back to its queue between two batches, through the handler of Lightning's cluster plugin."""
+"""Hands a SLURM job back to its queue between two batches, through Lightning's own handler."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning import Trainer
 
 from continual_df.files import remove
 from continual_df.ranks import is_writer
 
-SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
-"""Those of which Lightning's SLURMEnvironment takes one, where auto-requeueing is on."""
-
 
 class Requeue:
-    """Keeps the signal of a cluster that wants its machine back until a batch has ended.
+    """Keeps the signal by which SLURM wants its machine back until a batch has ended.
 
-    Lightning's handler saves and requeues in the middle of whatever runs; what it saves there cannot be continued
-    exactly.
+    Lightning's handler saves and requeues in the middle of whatever runs (what it saves there cannot be continued exactly),
+    and only while a Trainer works: before, between and after, the signal would end the process.
+
+    Args:
+        environment: The SLURM environment; None outside of one.
 
     Attributes:
         asked: Whether the signal has come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, environment: SLURMEnvironment | None) -> None:
         self.asked = False
-        self._handler: Callable[[int, FrameType | None], Any] | None = None
-        self._number = 0
+        self.number = environment.requeue_signal if environment and environment.auto_requeue else None
 
-    def take(self) -> None:
-        """Put ourselves before a handler that is there."""
-        for number in SIGNALS:
-            handler = signal.getsignal(number)
-            if callable(handler) and handler != self._note:
-                self._handler, self._number = handler, number
-                signal.signal(number, self._note)
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """Keep the signal inside; Lightning leaves one alone that is handled already."""
+        if self.number is None:
+            yield
+            return
+        before = signal.signal(self.number, self._note)
+        try:
+            yield
+        finally:
+            signal.signal(self.number, before)
 
     def run(self, trainer: Trainer) -> None:
-        """Do what the handler does, but keep no checkpoint of its own.
+        """Do what Lightning's handler does, but keep no checkpoint of its own.
 
         On a cluster, Lightning would load that file in every later fit and prediction that names none.
         """
         self.asked = False
-        if self._handler is not None:
-            self._handler(self._number, None)
+        assert self.number is not None
+        trainer._signal_connector._slurm_sigusr_handler_fn(self.number, None)  # type: ignore[arg-type]  # no frame
         if is_writer():
             for path in Path(trainer.default_root_dir).glob("hpc_ckpt_*.ckpt"):
                 remove(path)

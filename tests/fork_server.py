@@ -1,7 +1,7 @@
 """Runs ``continual-df`` in forked children, from a parent that has imported everything and has started no thread.
 
 Reads one JSON object a line: ``argv`` and the file ``log``, and what happens to the child: it gets the signal ``number`` after
-``seconds``, or right before its ``call``-th call to the file system that makes something last (fsync, rename, unlink); that
+``seconds`` of its CPU time (a busy machine does not move the moment), or right before its ``call``-th call to the file system that makes something last (fsync, rename, unlink); that
 call fails with ``errno``; or no file may become longer than ``size`` bytes. Its ``environment`` is added to ours. Answers
 with ``{"status": exit status or -signal, "seconds": ..., "calls": ...}``.
 """
@@ -95,18 +95,23 @@ def run(order: dict[str, Any]) -> None:
         os._exit(status)
 
 
-def wait(child: int, number: int, seconds: float | None) -> int:
-    """Return the status of ``child``, which gets signal ``number`` after ``seconds``."""
-    deadline = float("inf") if seconds is None else time.monotonic() + seconds
+def wait(child: int, number: int, seconds: float | None) -> tuple[int, float]:
+    """Return status and CPU seconds of ``child``, which gets signal ``number`` after ``seconds`` of them."""
     while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
+        ended, status, used = os.wait4(child, os.WNOHANG)
         if ended:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() >= deadline:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, number)
-            deadline = float("inf")
+            return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
+        if seconds is not None and cpu_seconds(child) >= seconds:
+            os.kill(child, number)
+            seconds = None
         time.sleep(0.001)
+
+
+def cpu_seconds(process: int) -> float:
+    """Return the CPU time of a process that has not been waited for."""
+    with open(f"/proc/{process}/stat") as file:  # noqa: PTH123
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -116,15 +121,14 @@ def main() -> None:
     print("ready", flush=True)
     for line in sys.stdin:
         order = json.loads(line)
-        started = time.monotonic()
         child = os.fork()
         if child == 0:
             run(order)
-        status = wait(child, order["number"], order["seconds"])
+        status, seconds = wait(child, order["number"], order["seconds"])
         with open(order["log"] + ".calls", "rb") as file:  # noqa: PTH123
             calls = int(file.read() or b"0")
         import_modules(order["log"] + ".modules")
-        answer = {"status": status, "seconds": time.monotonic() - started, "calls": calls}
+        answer = {"status": status, "seconds": seconds, "calls": calls}
         print(json.dumps(answer), flush=True)
 
 

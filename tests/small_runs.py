@@ -23,7 +23,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}",
 
 
 class Ended(NamedTuple):
-    """How a child ended: status (or minus the signal), seconds, and writes that it made."""
+    """How a child ended: status (or minus the signal), CPU seconds, and writes that it made."""
 
     status: int
     seconds: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import multiprocessing
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -145,12 +146,12 @@ class StepCounter(pl.Callback):
 
 
 class SignalledDetector(NoisyDetector):
-    """The same; in its third training step, its process is told to end."""
+    """The same; in its third training step, its process gets a signal, by default the one to end."""
 
     def forward(self, image: Tensor) -> Features:
         features = super().forward(image)
         if self.training and self.steps == 3:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.Signals[os.environ.get("TOY_SIGNAL", "SIGTERM")])
         return features
 
 

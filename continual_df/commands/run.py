@@ -25,6 +25,7 @@ from continual_df.ledger import Ledger
 from continual_df.loop import run_stream
 from continual_df.metrics_log import MetricsLog
 from continual_df.ranks import is_writer
+from continual_df.requeue import Requeue
 from continual_df.run_folder import RunFolder
 from continual_df.run_lock import run_lock
 from continual_df.run_state import RunState
@@ -54,7 +55,9 @@ def main(argv: list[str]) -> int:
         with signals.handled():
             cli = parse_settings(resume_arguments(find_packaged(argv)))
             folder = RunFolder(Path(cli.config_init["run_dir"]))
-            _run(cli, folder, console, signals)
+            requeue = Requeue(cli.slurm)
+            with requeue.handled():
+                _run(cli, folder, console, signals, requeue)
     except Interrupted as stop:
         if is_writer():
             console.print(f"Stopped by {signal.Signals(stop.signum).name}. {_how_to_go_on(folder)}")
@@ -64,7 +67,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _run(cli: StreamCLI, folder: RunFolder, console: Console, signals: StopSignals) -> None:
+def _run(cli: StreamCLI, folder: RunFolder, console: Console, signals: StopSignals, requeue: Requeue) -> None:
     resumed = cli.config_init["resume"] is not None
     if is_writer() and not resumed:
         folder.refuse_existing()
@@ -72,7 +75,7 @@ def _run(cli: StreamCLI, folder: RunFolder, console: Console, signals: StopSigna
         try:
             if is_writer():
                 _open(cli, folder, console)
-            results = _train(cli, folder, console, signals)
+            results = _train(cli, folder, console, signals, requeue)
         except Exception:
             if not resumed:
                 folder.discard_unstarted()
@@ -98,12 +101,14 @@ def _open(cli: StreamCLI, folder: RunFolder, console: Console) -> None:
         console.print(f"changed since the run began, so that its numbers may: {change}")
 
 
-def _train(cli: StreamCLI, folder: RunFolder, console: Console, signals: StopSignals) -> dict[str, Any]:
+def _train(
+    cli: StreamCLI, folder: RunFolder, console: Console, signals: StopSignals, requeue: Requeue
+) -> dict[str, Any]:
     log = MetricsLog(folder.path / "metrics.csv")
     ledger = ComputeLedger(Ledger(), max_flops=cli.config_init["max_flops"])
     across_tasks = [callback for callback in cli.callbacks if getattr(callback, "across_tasks", False)]
     state = RunState(ledger.ledger, log, across_tasks)
-    checkpoint = StepCheckpoint(cli.config_init["checkpoint"], folder, state, signals)
+    checkpoint = StepCheckpoint(cli.config_init["checkpoint"], folder, state, signals, requeue)
     stream = cli.datamodule.stream
 
     def report(task: Task, results: dict[str, Any]) -> None:

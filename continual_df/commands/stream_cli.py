@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -98,6 +99,17 @@ class StreamCLI(LightningCLI):
         given = self.config_init["trainer"]["callbacks"] or []
         return [given] if isinstance(given, pl.Callback) else list(given)
 
+    @property
+    def slurm(self) -> SLURMEnvironment | None:
+        """The SLURM environment: the YAML's plugin, or what Lightning would detect; None outside of one."""
+        given = [plugin for plugin in self._plugins if isinstance(plugin, SLURMEnvironment)]
+        return given[0] if given else SLURMEnvironment() if SLURMEnvironment.detect() else None
+
+    @property
+    def _plugins(self) -> list[Any]:
+        plugins = self.config_init["trainer"]["plugins"] or []
+        return [*plugins] if isinstance(plugins, list) else [plugins]
+
     def make_trainer(
         self, number: int, folder: RunFolder, log: MetricsLog, first: pl.Callback, last: pl.Callback
     ) -> pl.Trainer:
@@ -107,7 +119,7 @@ class StreamCLI(LightningCLI):
         say ``across_tasks = True``. ModelCheckpoints without a folder write into the run folder.
         """
         settings = dict(self.config_init["trainer"])
-        for name in ("strategy", "plugins", "profiler"):  # objects of the YAML; a second Trainer refuses a used one
+        for name in ("strategy", "profiler"):  # objects of the YAML; a second Trainer refuses a used one
             settings[name] = copy.deepcopy(settings[name])
         callbacks = [cb if getattr(cb, "across_tasks", False) else copy.deepcopy(cb) for cb in self.callbacks]
         for callback in callbacks:
@@ -119,11 +131,9 @@ class StreamCLI(LightningCLI):
         extra = settings["logger"]
         loggers = extra if isinstance(extra, list) else [] if extra in (None, True, False) else [extra]
         settings |= {"callbacks": [first, *callbacks, last], "logger": [log, *loggers]}
-        plugins = settings["plugins"] or []
-        plugins = [*plugins] if isinstance(plugins, list) else [plugins]
-        if any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        if any(isinstance(plugin, CheckpointIO) for plugin in self._plugins):
             raise ConfigError("trainer.plugins: a run folder keeps its checkpoints by itself; remove the CheckpointIO.")
-        settings["plugins"] = [*plugins, VerifiedCheckpointIO()]
+        settings["plugins"] = [*copy.deepcopy(self._plugins), VerifiedCheckpointIO()]
         settings["default_root_dir"] = settings["default_root_dir"] or str(folder.path)
         try:
             trainer = pl.Trainer(**settings)

@@ -12,7 +12,7 @@ import pytest
 
 from continual_df.errors import Interrupted
 from continual_df.stop_signals import StopSignals
-from tests.small_runs import ForkServer, SmallRuns, small_config
+from tests.small_runs import ForkServer, SmallRuns, fingerprint, small_config
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +85,16 @@ def test_slurm_gets_its_machine_back_between_two_steps(runs: SmallRuns, tmp_path
     slurm = {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "stream", "SLURM_JOB_ID": "17", "SLURM_LOCALID": "0"}
     slurm |= {"SLURM_NODEID": "0", "SLURM_PROCID": "0", "SLURM_NODELIST": "localhost"}
     slurm["PATH"] = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    for number, part in enumerate((0.5, 0.7)):  # of its time: in training, mostly
-        seconds = part * runs.whole.seconds
-        ended = runs.start(f"slurm{number}", seconds=seconds, number=signal.SIGUSR1, environment=slurm)
-        if ended.status == 0:
-            assert not list((runs.folder / f"slurm{number}").rglob("hpc_ckpt*"))
-        runs.check(f"slurm{number}")
-    assert (tmp_path / "asked").read_text().splitlines()[0] == "requeue 17"
+    for part in (0.1, 0.6, 0.9):  # while the data is read, in training, in the last evaluation
+        name = f"slurm{part}"
+        ended = runs.start(name, seconds=part * runs.whole.seconds, number=signal.SIGUSR1, environment=slurm)
+        assert ended.status in (0, -signal.SIGUSR1), runs.log(name)
+        assert not list((runs.folder / name).rglob("hpc_ckpt*"))
+        runs.check(name)
+    asked = runs.start(
+        "inside", "--model.detector=toy.SignalledDetector", environment={**slurm, "TOY_SIGNAL": "SIGUSR1"}
+    )
+    assert asked.status == 0
+    assert "requeue 17" in (tmp_path / "asked").read_text().splitlines()
+    found = fingerprint(runs.folder / "inside")
+    assert [name for name in found if found[name] != runs.expected[name]] == []
