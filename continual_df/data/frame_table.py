@@ -113,7 +113,10 @@ def check_frame(frame: pd.DataFrame, file: Path | str, root: Path | None = None)
             refuse(np.array(broken), column, "half a surrogate pair is no text", "Write the name's own letters")
         if column != "label":
             frame[column] = pd.Series(texts, index=frame.index, dtype=str)
-    label = pd.to_numeric(frame["label"], errors="coerce")
+    label = frame["label"]
+    if label.dtype == object:  # to_numeric raises on whole numbers beyond floats
+        label = label.map(lambda value: None if isinstance(value, int) and abs(value) > 1 else value)
+    label = pd.to_numeric(label, errors="coerce")
     refuse(~label.isin([REAL, FAKE]).to_numpy(), "label", "a label is 0 (real) or 1 (fake)", "Correct the row")
     frame["label"] = label.astype("int64")
     for column in [c for c in ("path", "mask") if c in frame.columns]:

@@ -53,6 +53,7 @@ def test_a_path_list_may_carry_other_columns(tmp_path: Path) -> None:
         ("{}", "top level: expected a list.*DeepfakeBench"),
         ('[{"path": "1.png", "label": 0}, {"path": "2.png"}]', "row 1, column 'label': the entry has no 'label'"),
         ('[{"path": "1.png", "label": "cat"}]', "row 0, column 'label': a label is 0"),
+        (f'[{{"path": "1.png", "label": 1{"0" * 400}}}]', "row 0, column 'label': a label is 0"),
         ('[{"path": "9.png", "label": 0}]', r"none of its 1 images exists.*9\.png"),
     ],
 )
