@@ -21,8 +21,12 @@ from continual_df.run_state import RunState
 from continual_df.stop_signals import StopSignals
 from continual_df.task import Batch
 
-SECONDS_BEFORE_VALIDATION = 60.0
-"""A signal breaks a validation off, so before one the run is saved sooner: it costs this much training at most."""
+SHARE_BEFORE_VALIDATION = 0.01
+"""A signal breaks a validation off. So that little is lost then, the run is saved before the last step of an epoch too, where
+that takes no more than this share of the time since the last save."""
+
+FIRST_SAVE_SECONDS = 0.2
+"""What a save is taken to need until one has been measured."""
 
 COMBINE: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "mean": torch.add,
@@ -93,6 +97,7 @@ class StepCheckpoint(Callback):
         self._logged: dict[str, list[Any]] = {}
         self._in_batch, self._checked = False, False
         self._saved_step, self._saved_time = 0, 0.0
+        self._save_seconds = FIRST_SAVE_SECONDS
 
     @property
     def rows(self) -> list[int]:
@@ -195,12 +200,13 @@ class StepCheckpoint(Callback):
         if schedule.every_minutes is None or not steps:
             return False
         limit = 60 * schedule.every_minutes
-        return seconds >= (min(limit, SECONDS_BEFORE_VALIDATION) if trainer.is_last_batch else limit)
+        return seconds >= (min(limit, self._save_seconds / SHARE_BEFORE_VALIDATION) if trainer.is_last_batch else limit)
 
     def _save(self, trainer: Trainer, module: LightningModule) -> None:
         path = self.folder.step(self.task, trainer.global_step)
         if path.exists():  # where this fit has continued from
             return
+        begun = time.monotonic()
         epoch_loop = trainer.fit_loop.epoch_loop
         mine = {"logged": _running_values(trainer), "metrics": _metric_states(module)}
         self._saving = {
@@ -218,6 +224,7 @@ class StepCheckpoint(Callback):
             self._check_once(path)
             self.folder.keep_steps(self.task, self.schedule.keep)
         self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
+        self._save_seconds = self._saved_time - begun
 
     def _check_once(self, path: Any) -> None:  # noqa: ANN401
         """Read the first checkpoint back: one that holds what must not be loaded would be found out too late."""
