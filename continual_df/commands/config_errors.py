@@ -8,7 +8,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterable
 from pathlib import Path
 
-from continual_df.data.disk import is_file
+from continual_df.data.file_names import is_file
 from continual_df.data.yaml_file import check_yaml
 
 UNKNOWN_KEY = re.compile(r"(?:Group '[^']*' does not accept option|Option) '([^']+)'")

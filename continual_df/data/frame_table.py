@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet
 
-from continual_df.data.disk import below, is_file, is_folder, is_text
+from continual_df.data.file_names import below, is_file, is_folder, is_text
 from continual_df.data.table_bytes import read_csv, read_parquet
 from continual_df.errors import DatasetNotFoundError, FrameTableError
 from continual_df.files import renamed

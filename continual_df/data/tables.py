@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from continual_df.data import readers
-from continual_df.data.disk import is_file
+from continual_df.data.file_names import is_file
 from continual_df.data.frame_table import FrameTable, concat_tables
 from continual_df.data.readers import Reader
 from continual_df.data.yaml_file import check_yaml

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from continual_df.data.disk import is_text, kind_of, unlistable
+from continual_df.data.file_names import is_text, kind_of, unlistable
 from continual_df.data.frame_table import Skipped
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from continual_df.data.disk import DiskIndex, split_path
+from continual_df.data.disk import DiskIndex
+from continual_df.data.file_names import split_path
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from continual_df.data.disk import DiskIndex, below
+from continual_df.data.disk import DiskIndex
+from continual_df.data.file_names import below
 from continual_df.data.frame_table import FrameTable, check_frame, concat_tables, read_table, write_table
 from continual_df.data.readers import DeepfakeBench, FolderTree, ForgeryNet, OwDfa, PathList, Reader, TableFile
 from continual_df.errors import DatasetNotFoundError, FrameTableError

@@ -69,7 +69,7 @@ def test_calls_grow_with_the_entries_and_not_with_their_square(tmp_path: Path) -
 def test_a_million_frames_are_read_within_20_seconds_and_2_gigabytes(shape: list[str]) -> None:
     ran = subprocess.run([sys.executable, str(BENCHMARK), *shape], check=True, capture_output=True, text=True)
     found = {
-        name: float(value.replace(",", ""))
+        name.strip(): float(value.replace(",", ""))
         for name, value in re.findall(r"^(\w+ ?\w*) +([\d,.]+)", ran.stdout, re.MULTILINE)
     }
     assert found["rows"] == 1_000_000

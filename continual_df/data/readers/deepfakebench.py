@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from continual_df.data.class_labels import Meaning, meaning_of, method_in_path
-from continual_df.data.disk import DiskIndex, split_path
+from continual_df.data.disk import DiskIndex
+from continual_df.data.file_names import split_path
 from continual_df.data.frame_table import FrameTable, Skipped, check_frame
 from continual_df.data.index_json import Video, videos_of
 from continual_df.data.json_file import collector_off

@@ -9,7 +9,8 @@ from typing import Literal
 
 import pandas as pd
 
-from continual_df.data.disk import DiskIndex, split_path
+from continual_df.data.disk import DiskIndex
+from continual_df.data.file_names import split_path
 from continual_df.data.frame_table import FrameTable, Skipped, check_frame
 from continual_df.data.readers.reader import Reader, existing_file, existing_folder
 from continual_df.errors import FrameTableError

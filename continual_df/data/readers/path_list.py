@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from continual_df.data.disk import below
+from continual_df.data.file_names import below
 from continual_df.data.frame_table import OPTIONAL, REQUIRED, FrameTable, check_frame
 from continual_df.data.json_file import read_json
 from continual_df.data.methods import canonical

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from continual_df.data.disk import is_file, is_folder
+from continual_df.data.file_names import is_file, is_folder
 from continual_df.data.frame_table import FrameTable
 from continual_df.errors import DatasetNotFoundError
 
