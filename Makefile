@@ -37,11 +37,14 @@ quickstart: install
 # One thread a process: two test processes with two threads each would wait for each other on two cores.
 test test-slow test-lowest: export OMP_NUM_THREADS = 1
 
+# A module stays in one process: what its tests share (runs, mostly) is made once.
+PYTEST := -m pytest -n 2 --dist loadscope
+
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python $(PYTEST)
 
 test-slow: install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python $(PYTEST) -m slow
 
 # Not part of CI: the suite on the lowest version of every dependency that pyproject.toml claims.
 test-lowest: python
@@ -49,7 +52,7 @@ test-lowest: python
 	$(LOWEST)/bin/python -m pip install --quiet --upgrade pip packaging tomli
 	$(LOWEST)/bin/python tools/lowest.py > $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/python -m pip install --quiet --editable '.[cpu,demo,weights,dev]' --constraint $(LOWEST)/lowest.txt
-	$(LOWEST)/bin/python -m pytest -n 2
+	$(LOWEST)/bin/python $(PYTEST)
 
 lint: install
 	$(BIN)/ruff check .

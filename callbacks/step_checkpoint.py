@@ -187,6 +187,7 @@ class StepCheckpoint(Callback):
         loader: Any = trainer.train_dataloader
         if batches.completed < len(loader.batch_sampler):
             rank, size = rank_and_size()
+            self.step = trainer.global_step
             draws = loader.batch_sampler.batch(trainer.current_epoch, batches.completed)
             self._samples = torch.tensor([draw.sample for draw in draws[rank::size]])
             if size == 1 and not self._loaded:  # other processes may not know of this failure, and would not save

@@ -54,8 +54,13 @@ def main(argv: list[str] | None = None) -> int:
     except ContinualDFError as error:
         if debug:
             raise
-        print(f"continual-df {arguments.command}: {error}", file=sys.stderr)
+        print(f"continual-df {arguments.command}: {_printable(str(error))}", file=sys.stderr)
         return 2
+
+
+def _printable(text: str) -> str:
+    """Return ``text`` with control characters escaped: a file name could hold commands to the terminal."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ ABOVE_GROUND = {
     "memory": (),
     "models": (),
     "forgeries": ("data",),
-    "plots": ("evaluation",),
+    "plots": ("evaluation", "data"),
     "callbacks": ("evaluation", "models", "memory", "run_folder"),
     "run_folder": ("data",),
     "methods": ("losses", "models", "memory", "data", "forgeries", "evaluation"),

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet
 
 from continual_df.commands.run_folders import group_runs, stream_title
+from continual_df.errors import UnreadableImageError
 from continual_df.plots.average_curve import average_curve
 from continual_df.plots.contact_sheet import contact_sheet
 from continual_df.plots.forgetting_curves import forgetting_curves
@@ -42,8 +43,8 @@ def draw_figures(
         frame, membership = pd.read_parquet(run / "frames.parquet"), pd.read_parquet(run / "membership.parquet")
         try:
             rows = stream_examples(frame, membership, stream, image_root(run))
-        except OSError as error:
-            problems.append(f"No contact sheet of {run}: an image cannot be read ({error}).")
+        except UnreadableImageError as error:
+            problems.append(f"No contact sheet of {run}: an image cannot be read. {error}")
         else:
             paths += save_figure(contact_sheet(rows, stream_title(results[run])), out, stem)
     return paths, problems

@@ -20,6 +20,7 @@ from continual_df.commands.recipe import changes_since, recipe
 from continual_df.commands.resume import refuse_other_stream, resume_arguments
 from continual_df.commands.stream_cli import StreamCLI, find_packaged, parse_settings
 from continual_df.commands.tables import results_table
+from continual_df.data.stream import Stream
 from continual_df.errors import ConfigError, Interrupted
 from continual_df.ledger import Ledger
 from continual_df.loop import run_stream
@@ -69,12 +70,17 @@ def main(argv: list[str]) -> int:
 
 def _run(cli: StreamCLI, folder: RunFolder, console: Console, signals: StopSignals, requeue: Requeue) -> None:
     resumed = cli.config_init["resume"] is not None
-    if is_writer() and not resumed:
-        folder.refuse_existing()
-    with run_lock(folder.path) if is_writer() else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        if is_writer() and resumed:
+            stack.enter_context(run_lock(folder.path))
+        if is_writer() and not resumed:
+            folder.refuse_existing()
+        stream = cli.datamodule.stream  # may take minutes, or fail; a new run makes no folder before
+        if is_writer() and not resumed:
+            stack.enter_context(run_lock(folder.path))
         try:
             if is_writer():
-                _open(cli, folder, console)
+                _open(cli, stream, folder, console)
             results = _train(cli, folder, console, signals, requeue)
         except Exception:
             if not resumed:
@@ -87,9 +93,8 @@ def _run(cli: StreamCLI, folder: RunFolder, console: Console, signals: StopSigna
                 console.print(line)
 
 
-def _open(cli: StreamCLI, folder: RunFolder, console: Console) -> None:
+def _open(cli: StreamCLI, stream: Stream, folder: RunFolder, console: Console) -> None:
     """Create the run folder, or make sure that the run in it can go on."""
-    stream = cli.datamodule.stream
     if cli.config_init["resume"] is None:
         folder.create(recipe(cli))
         for reason, count in stream.table.skipped_by_reason().items():

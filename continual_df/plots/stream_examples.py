@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
+from continual_df.data.pixels import read_pixels
 from continual_df.plots.contact_sheet import SIDE, Example, MethodRow
 from continual_df.plots.contact_sheet import Image as Picture
 
@@ -29,7 +30,7 @@ def stream_examples(
         num: Examples a method.
 
     Raises:
-        OSError: If an image cannot be read.
+        UnreadableImageError: If an image cannot be read.
     """
     shown = frame.iloc[np.unique(membership["sample"].to_numpy(dtype=np.int64))]
     places = {}
@@ -79,6 +80,6 @@ def _example(fake: pd.Series, real: pd.Series | None, root: Path) -> Example:
 
 def _read(path: Path) -> Picture:
     """Return the image in ``path`` as a SIDE x SIDE square, padded with light grey where it is not square, so that masks have an edge."""
-    with Image.open(path) as image:
-        square = ImageOps.pad(image.convert("RGB"), (SIDE, SIDE), Image.Resampling.BICUBIC, color=(235, 235, 235))
+    image = Image.fromarray(read_pixels(path))
+    square = ImageOps.pad(image, (SIDE, SIDE), Image.Resampling.BICUBIC, color=(235, 235, 235))
     return np.asarray(square, dtype=np.uint8)

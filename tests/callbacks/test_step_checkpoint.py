@@ -29,7 +29,8 @@ class Toy(LightningModule):
         self.layer, self.code = nn.Linear(1, 1), code
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        return self.layer(batch["image"]).mean()
+        loss: Tensor = self.layer(batch["image"]).mean()
+        return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.code:

@@ -91,3 +91,9 @@ def test_a_misspelt_flag_is_named_with_its_neighbour(tmp_path: Path, capsys: pyt
 def test_a_missing_config_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--config", "nowhere.yaml"]) == 2
     assert re.search(r"File does not exist: '.*nowhere\.yaml'", capsys.readouterr().err)
+
+
+def test_what_a_name_could_say_to_the_terminal_is_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(tmp_path / "a\x1b[31m\nü")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a\\x1b[31m\\nü" in line

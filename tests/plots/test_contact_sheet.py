@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from continual_df.errors import UnreadableImageError
 from continual_df.plots.contact_sheet import SIDE, Example, MethodRow, contact_sheet
 from continual_df.plots.stream_examples import stream_examples
 
@@ -73,7 +74,7 @@ def test_examples_come_from_different_groups_and_only_from_the_stream(tmp_path: 
 def test_missing_image_is_an_error_that_names_it(tmp_path: Path) -> None:
     frame = write(tmp_path, [("warp/1.png", "warp", "a", 1, "")])
     (tmp_path / "warp" / "1.png").unlink()
-    with pytest.raises(OSError, match=r"warp.1\.png"):
+    with pytest.raises(UnreadableImageError, match=r"warp.1\.png"):
         stream_examples(frame, everything(frame), STREAM, tmp_path)
 
 

@@ -20,7 +20,7 @@ STEP_4 = PLACE.replace(r"(\d+)", "4")
 class FaultyRuns(SmallRuns):
     """Runs in whose fifth training step (of eight) something goes wrong."""
 
-    def __init__(self, server: ForkServer, folder: Path, workers: int) -> None:
+    def __init__(self, server: ForkServer, folder: Path) -> None:
         table = write_toy_table(folder / "data", METHODS[:2])
         few = table.frame[table.frame["group"].str.fullmatch(r"train\d|val[0-2]|test[0-3]")]
         write_table(FrameTable(few.reset_index(drop=True), table.root), folder / "t.parquet")
@@ -28,13 +28,12 @@ class FaultyRuns(SmallRuns):
         config = small_config(folder / "t.parquet")
         detector = {"class_path": "toy.FaultyDetector", "init_args": {"fault": str(self.fault)}}
         config["model"]["init_args"]["detector"] = detector
-        config["data"]["init_args"]["num_workers"] = workers
         super().__init__(server, folder, config)
 
-    def fail(self, name: str, what: str, argument: str = "") -> str:
+    def fail(self, name: str, what: str, argument: str = "", workers: int = 0) -> str:
         """Return the sentence with which the run ends."""
         self.fault.write_text(f"5\n{what}\n{argument}")
-        assert self.start(name).status == 2, self.log(name)
+        assert self.start(name, f"--data.init_args.num_workers={workers}").status == 2, self.log(name)
         assert not self.fault.exists()
         (line,) = [line for line in self.log(name).splitlines() if line.startswith("continual-df run: ")]
         assert "Traceback" not in self.log(name)
@@ -45,27 +44,27 @@ class FaultyRuns(SmallRuns):
         return sorted(path.stem for path in (self.folder / name / "steps" / "1").iterdir())
 
 
-@pytest.fixture(scope="module", params=[0, 1], ids=lambda workers: f"workers{workers}")
-def runs(
-    request: pytest.FixtureRequest, fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory
-) -> FaultyRuns:
-    return FaultyRuns(fork_server, tmp_path_factory.mktemp("failures"), request.param)
+@pytest.fixture(scope="module")
+def runs(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> FaultyRuns:
+    return FaultyRuns(fork_server, tmp_path_factory.mktemp("failures"))
 
 
-def test_a_file_that_is_gone_is_named_with_the_rows_that_needed_it(runs: FaultyRuns) -> None:
-    images = runs.folder / "data" / "images"
-    said = runs.fail("gone", "rename", str(images))
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_file_that_is_gone_is_named_with_the_rows_that_needed_it(runs: FaultyRuns, workers: int) -> None:
+    images, name = runs.folder / "data" / "images", f"gone{workers}"
+    said = runs.fail(name, "rename", str(images), workers)
     images.with_name("images.away").rename(images)
     found = re.fullmatch(
         rf"'(\S+)' cannot be read as an image: .* It was needed in {PLACE}; nothing was put in its place\. .*", said
     )
     assert found, said
-    frame = read_table(runs.folder / "gone" / "frames.parquet").frame
+    frame = read_table(runs.folder / name / "frames.parquet").frame
     rows = [int(row) for row in found[3].split(",")]
     assert str(Path(found[1]).relative_to(runs.folder / "data")) in set(frame.loc[rows, "path"])
-    if int(found[2]) == 5:  # without workers the next batch is the first without files: nothing is lost
-        assert f"step_{5:09d}" in runs.steps("gone")
-    runs.check("gone")
+    if not workers:  # the next batch is the first without files, and nothing is lost
+        assert int(found[2]) == 5
+        assert f"step_{5:09d}" in runs.steps(name)
+    runs.check(name)
 
 
 def test_memory_that_runs_out_is_a_sentence_with_the_rows(runs: FaultyRuns) -> None:
@@ -83,9 +82,7 @@ def test_a_loss_that_is_not_finite_leaves_the_state_before_it(runs: FaultyRuns) 
 
 
 def test_a_worker_that_dies_is_a_sentence_with_the_rows(runs: FaultyRuns) -> None:
-    if not runs.config.read_text().count("num_workers: 1"):
-        pytest.skip("needs workers")
-    said = runs.fail("worker", "kill workers")
+    said = runs.fail("worker", "kill workers", workers=1)
     assert re.match(rf"A data worker died in {PLACE}: DataLoader worker \(pid", said), said
     runs.check("worker")
 
