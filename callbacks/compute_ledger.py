@@ -79,9 +79,11 @@ class ComputeLedger(Callback):
         """Train no step if the budget is spent."""
         self._check_budget(trainer)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """List the parameters; going through the modules in every step would take longer than the rest."""
         self._parameters = list(pl_module.parameters())
+
+    on_train_epoch_start = on_train_start
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         """Open a step."""

@@ -96,6 +96,7 @@ class StepCheckpoint(Callback):
         self._loaded: dict[str, Any] = {}
         self._logged: dict[str, list[Any]] = {}
         self._in_batch, self._checked = False, False
+        self._steps_after = 0  # what Lightning will have counted when all that belongs to the last batch is over
         self._saved_step, self._saved_time = 0, 0.0
         self._save_seconds = FIRST_SAVE_SECONDS
 
@@ -121,9 +122,17 @@ class StepCheckpoint(Callback):
             for part in ("total", "current"):
                 progress[part]["ready"] = progress[part]["completed"] + 1
 
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Let ModelCheckpoint find its files where the run folder is now; in another place it would forget its best."""
+        before = checkpoint["callbacks"][self.state_key]["epochs"]
+        for saved in checkpoint["callbacks"].values():
+            if "best_model_path" in saved:
+                saved.update(_moved_paths(saved, before, str(self.folder.epochs(self.task))))
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Handle signals between batches from here on."""
         self.signals.defer()
+        self._steps_after = trainer.fit_loop.epoch_loop._batches_that_stepped
         self.step, self._in_batch = trainer.global_step, False
         self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
 
@@ -144,6 +153,8 @@ class StepCheckpoint(Callback):
                 raise Interrupted(stop)
             if back:
                 self.requeue.run(trainer)
+        stepped = trainer.fit_loop.epoch_loop._batches_that_stepped
+        self._steps_after = stepped + (not trainer.fit_loop._should_accumulate())
         self._samples, self._in_batch = batch["sample"], True  # as it is: reading it would wait for the device
 
     def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
@@ -170,6 +181,10 @@ class StepCheckpoint(Callback):
         """Note how far training came."""
         self.step = trainer.global_step
 
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let a signal stop a prediction at once; Lightning's handler would tell the other processes in the midst of it."""
+        self.signals.take_back()
+
     def on_predict_batch_end(self, trainer: Trainer, *_: object) -> None:
         """Hand the job back to the queue if asked; what this prediction needs is saved."""
         if self.requeue.asked:
@@ -182,6 +197,7 @@ class StepCheckpoint(Callback):
         loop: Any = trainer.fit_loop  # its progress is not typed
         epoch, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current
         waiting = trainer.training and not self._in_batch and batches.ready == batches.completed
+        waiting = waiting and loop.epoch_loop._batches_that_stepped == self._steps_after
         if not waiting or epoch.processed != epoch.ready - 1 or batches.ready % trainer.accumulate_grad_batches:
             return
         loader: Any = trainer.train_dataloader
@@ -208,14 +224,20 @@ class StepCheckpoint(Callback):
         if path.exists():  # where this fit has continued from
             return
         begun = time.monotonic()
-        epoch_loop = trainer.fit_loop.epoch_loop
+        fit_loop: Any = trainer.fit_loop
         mine = {"logged": _running_values(trainer), "metrics": _metric_states(module)}
         self._saving = {
             "run": self.state.state_dict(),
             "processes": from_all(mine),
             "callback_metrics": {name: value.cpu() for name, value in trainer.callback_metrics.items()},
-            "batches_that_stepped": epoch_loop._batches_that_stepped,
-            "total_ready": epoch_loop.batch_progress.total.completed + 1,
+            "batches_that_stepped": fit_loop.epoch_loop._batches_that_stepped,
+            "total_ready": fit_loop.epoch_loop.batch_progress.total.completed + 1,
+            "should_stop": trainer.should_stop,
+            "accumulate_grad_batches": trainer.accumulate_grad_batches,
+            "reloaded": [fit_loop._last_train_dl_reload_epoch, fit_loop.epoch_loop.val_loop._last_val_dl_reload_epoch],
+            "requires_grad": [parameter.requires_grad for parameter in module.parameters()],
+            "training": [part.training for part in module.modules()],
+            "epochs": str(self.folder.epochs(self.task)),
         }
         try:
             trainer.save_checkpoint(path)
@@ -239,14 +261,23 @@ class StepCheckpoint(Callback):
         self._checked = True
 
     def _continue(self, trainer: Trainer, module: LightningModule) -> None:
-        """Before the first batch after a checkpoint, take from it what the way here has changed."""
+        """Before the first batch after a checkpoint, take from it what the way here has changed.
+
+        Lightning calls no ``on_train_epoch_start`` in mid-epoch, so what that hook may have done is taken from there too.
+        """
         if not self._loaded:
             return
         at, self._loaded = self._loaded, {}
         mine = _share(at["processes"])
-        epoch_loop = trainer.fit_loop.epoch_loop
-        epoch_loop._batches_that_stepped = at["batches_that_stepped"]
-        epoch_loop.batch_progress.total.ready = at["total_ready"]
+        fit_loop: Any = trainer.fit_loop
+        fit_loop.epoch_loop._batches_that_stepped = at["batches_that_stepped"]
+        fit_loop.epoch_loop.batch_progress.total.ready = at["total_ready"]
+        fit_loop._last_train_dl_reload_epoch, fit_loop.epoch_loop.val_loop._last_val_dl_reload_epoch = at["reloaded"]
+        trainer.should_stop, trainer.accumulate_grad_batches = at["should_stop"], at["accumulate_grad_batches"]
+        for parameter, requires_grad in zip(module.parameters(), at["requires_grad"], strict=True):
+            parameter.requires_grad = requires_grad
+        for part, training in zip(module.modules(), at["training"], strict=True):
+            part.training = training
         trainer.callback_metrics.update({name: v.to(module.device) for name, v in at["callback_metrics"].items()})
         self._logged = mine["logged"]
         _set_metric_states(module, mine["metrics"])
@@ -278,7 +309,10 @@ def _running_values(trainer: Trainer) -> dict[str, list[Any]]:
 
 
 def _share(processes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what this process takes over: its own part, or, where their number has changed, all of it by the first."""
+    """Return what this process takes over.
+
+    Its own part; or, where the number of processes has changed, the first takes what all have logged, and its own metrics.
+    """
     rank, size = rank_and_size()
     if size == len(processes):
         return processes[rank]
@@ -318,3 +352,15 @@ def _moved(state: dict[str, Any], device: torch.device | str) -> dict[str, Any]:
         key: [item.to(device) for item in value] if isinstance(value, list) else value.to(device)
         for key, value in state.items()
     }
+
+
+def _moved_paths(saved: dict[str, Any], before: str, now: str) -> dict[str, Any]:
+    """Return the state of a ModelCheckpoint with paths below folder ``before`` below ``now`` instead."""
+
+    def moved(path: Any) -> Any:  # noqa: ANN401  a path, or None
+        inside = isinstance(path, str) and (path == before or path.startswith(f"{before}/"))
+        return now + path[len(before) :] if inside else path
+
+    names = ("dirpath", "best_model_path", "kth_best_model_path", "last_model_path")
+    best = {moved(path): score for path, score in saved.get("best_k_models", {}).items()}
+    return {**{name: moved(saved.get(name)) for name in names}, "best_k_models": best}

@@ -81,7 +81,7 @@ class WriteError(ContinualDFError):
         why = getattr(reason, "strerror", None) or str(reason)
         super().__init__(
             f"'{path}' could not be written ({why}); what was there before is left as it was. Make room, or allow "
-            "writing; a run then continues with 'continual-df run --resume'."
+            "writing, and start again: a run that has begun, with 'continual-df run --resume'."
         )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -35,12 +37,20 @@ def explain_failure(error: Exception, task: Task | None, step: int | None, rows:
         return TrainingError(
             f"{message} It was needed in {place}; nothing was put in its place. Restore it, then continue with --resume."
         )
-    if isinstance(error, RuntimeError) and "DataLoader worker" in text:
+    if _is_dead_worker(error):
         return TrainingError(
-            f"A data worker died in {place}: {text.splitlines()[0]} Most often memory ran out: lower "
+            f"A data worker died in {place}: {(text or type(error).__name__).splitlines()[0]} Most often memory ran out: lower "
             "data.init_args.num_workers, then continue with --resume."
         )
     return None
+
+
+def _is_dead_worker(error: Exception) -> bool:
+    """Return whether ``error`` says that a worker is gone, or that what it was sending broke off."""
+    if isinstance(error, RuntimeError):
+        return "DataLoader worker" in str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    return isinstance(error, OSError | EOFError) and any("multiprocessing" in Path(at.filename).parts for at in last)
 
 
 def _place(task: Task | None, step: int | None, rows: Sequence[int]) -> str:

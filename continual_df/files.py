@@ -24,7 +24,7 @@ def renamed(path: Path) -> Iterator[Path]:
     Raises:
         WriteError: If the file system refuses (full, read-only, not permitted).
     """
-    partial = path.with_name(f"{MARK}-{path.name}")
+    partial = path.with_name(f"{MARK}-{os.getpid()}-{path.name}")  # another process may write the same file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(partial)

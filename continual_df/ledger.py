@@ -297,3 +297,15 @@ def combine_ranks(states: Sequence[Mapping[str, Any]]) -> Ledger:
             combined._costs.setdefault(at, Cost()).add(cost, parallel=True)
         combined.uncounted |= rank.uncounted
     return combined
+
+
+def share_costs(states: Sequence[Mapping[str, Any]], rank: int, size: int) -> dict[str, Any]:
+    """Return the `Ledger.state_dict` with which process ``rank`` of ``size`` takes over from processes of another number.
+
+    FLOPs and images are dealt out, so that together they are what they were.
+    """
+    ledger = combine_ranks(states)
+    for cost in ledger._costs.values():
+        cost.flops /= size
+        cost.images = cost.images // size + (rank < cost.images % size)
+    return ledger.state_dict()

@@ -20,7 +20,7 @@ from continual_df.callbacks.step_checkpoint import StepCheckpoint
 from continual_df.checkpoint_file import load_checkpoint, save_checkpoint
 from continual_df.data.datamodule import StreamDataModule
 from continual_df.data.stream import Stream
-from continual_df.errors import ConfigError
+from continual_df.errors import CheckpointError, ConfigError
 from continual_df.evaluation.results import write_results
 from continual_df.failures import explain_failure
 from continual_df.ledger import combine_ranks
@@ -141,6 +141,7 @@ class _Loop:
         try:
             trainer.fit(self.method, datamodule=self.data, ckpt_path=saved)
         except Exception as error:
+            signals.act()  # what ended the run may have ended a process that it needs, too
             explained = explain_failure(error, task, self.checkpoint.step, self.checkpoint.rows)
             if explained is None:
                 raise
@@ -211,6 +212,7 @@ class _Loop:
         try:
             parts = trainer.predict(self.method, datamodule=_RowsModule(self.data, rows)) or []
         except Exception as error:
+            self.checkpoint.signals.act()
             explained = explain_failure(error, self.method.task, None, [])
             if explained is None:
                 raise
@@ -252,5 +254,12 @@ def _load_best(method: Method, trainer: pl.Trainer) -> None:
     """Load the weights of the best validation step, where a monitored ModelCheckpoint kept them."""
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
-            method.load_state_dict(load_checkpoint(Path(callback.best_model_path))["state_dict"])
+            try:
+                best = load_checkpoint(Path(callback.best_model_path))
+            except CheckpointError as error:
+                raise CheckpointError(
+                    f"The best checkpoint of the task is lost: {error} Remove what steps/ and epochs/ hold of the task in the "
+                    "run folder to train it again."
+                ) from error
+            method.load_state_dict(best["state_dict"])
             return

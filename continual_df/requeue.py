@@ -45,16 +45,21 @@ class Requeue:
             signal.signal(self.number, before)
 
     def run(self, trainer: Trainer) -> None:
-        """Do what Lightning's handler does, but keep no checkpoint of its own.
-
-        On a cluster, Lightning would load that file in every later fit and prediction that names none.
-        """
+        """Do what Lightning's handler does, but keep no checkpoint of its own."""
         self.asked = False
         assert self.number is not None
         trainer._signal_connector._slurm_sigusr_handler_fn(self.number, None)  # type: ignore[arg-type]  # no frame
         if is_writer():
-            for path in Path(trainer.default_root_dir).glob("hpc_ckpt_*.ckpt"):
-                remove(path)
+            remove_leftovers(Path(trainer.default_root_dir))
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the checkpoints that Lightning's handler has left in ``folder``.
+
+    On a cluster, Lightning would load one in every later fit and prediction that names none.
+    """
+    for path in folder.glob("hpc_ckpt_*.ckpt"):
+        remove(path)

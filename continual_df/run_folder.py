@@ -205,4 +205,4 @@ class RunFolder:
 
 def _is_ours(file: Path) -> bool:
     """Return whether ``file`` is all that a run leaves that was killed before it had begun."""
-    return file.name in (run_lock.NAME, f"{files.MARK}-config.yaml")
+    return file.name == run_lock.NAME or (file.name.startswith(files.MARK) and file.name.endswith("-config.yaml"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -33,7 +34,11 @@ def run_lock(folder: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise RunFolderError(
+                    f"'{path}' cannot be locked ({error.strerror}): choose a --run_dir on a file system with POSIX locks."
+                ) from error
             file.seek(0)
             owner = file.read().strip() or "another process"
             raise RunFolderError(

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from continual_df.generators import generator_states, set_generator_states
-from continual_df.ledger import Ledger
+from continual_df.ledger import Ledger, share_costs
 from continual_df.metrics_log import MetricsLog
 from continual_df.ranks import from_all, rank_and_size
 
@@ -41,7 +41,9 @@ class RunState:
             state: What `state_dict` gave.
             generators: Whether the random generators go back too, or later, with `load_generators`.
         """
-        self.ledger.load_state_dict(self._mine(state)["ledger"])
+        rank, size = rank_and_size()
+        ledgers = [process["ledger"] for process in state["processes"]]
+        self.ledger.load_state_dict(ledgers[rank] if size == len(ledgers) else share_costs(ledgers, rank, size))
         self.log.rewind(state["metrics_bytes"])
         for callback in self.callbacks:
             if callback.state_key in state["callbacks"]:
@@ -51,10 +53,5 @@ class RunState:
 
     def load_generators(self, state: dict[str, Any]) -> None:
         """Bring the random generators of this process to those of ``state``."""
-        set_generator_states(self._mine(state)["generators"])
-
-    @staticmethod
-    def _mine(state: dict[str, Any]) -> dict[str, Any]:
-        """Return the part of this process; with more processes than there were, theirs are handed round."""
-        processes: list[dict[str, Any]] = state["processes"]
-        return processes[rank_and_size()[0] % len(processes)]
+        processes = state["processes"]  # where there are more now than there were, theirs are handed round
+        set_generator_states(processes[rank_and_size()[0] % len(processes)]["generators"])

@@ -41,8 +41,12 @@ class StopSignals:
                 signal.signal(number, handler)
 
     def defer(self) -> None:
-        """From here on, a signal only sets `received`; also takes the signals back from who took them meanwhile."""
+        """From here on, a signal only sets `received`."""
         self._deferred = True
+        self.take_back()
+
+    def take_back(self) -> None:
+        """Handle the signals again, where somebody (Lightning's Trainer) has put another handler before ours."""
         if self._handling:
             self._install()
 

@@ -1,7 +1,7 @@
 """Runs ``continual-df`` in forked children, from a parent that has imported everything and has started no thread.
 
 Reads one JSON object a line: ``argv`` and the file ``log``, and what happens to the child: it gets the signal ``number`` after
-``seconds`` of its CPU time (a busy machine does not move the moment), or right before its ``call``-th call to the file system that makes something last (fsync, rename, unlink); that
+``seconds`` of its CPU time (a busy machine does not move the moment), with its data workers if ``group``, or right before its ``call``-th call to the file system that makes something last (fsync, rename, unlink); that
 call fails with ``errno``; or no file may become longer than ``size`` bytes. Its ``environment`` is added to ours. Answers
 with ``{"status": exit status or -signal, "seconds": ..., "calls": ...}``.
 """
@@ -95,14 +95,15 @@ def run(order: dict[str, Any]) -> None:
         os._exit(status)
 
 
-def wait(child: int, number: int, seconds: float | None) -> tuple[int, float]:
-    """Return status and CPU seconds of ``child``, which gets signal ``number`` after ``seconds`` of them."""
+def wait(child: int, order: dict[str, Any]) -> tuple[int, float]:
+    """Return status and CPU seconds of ``child``, which gets its signal after ``seconds`` of them."""
+    seconds = order["seconds"]
     while True:
         ended, status, used = os.wait4(child, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
         if seconds is not None and cpu_seconds(child) >= seconds:
-            os.kill(child, number)
+            (os.killpg if order["group"] else os.kill)(child, order["number"])
             seconds = None
         time.sleep(0.001)
 
@@ -124,7 +125,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             run(order)
-        status, seconds = wait(child, order["number"], order["seconds"])
+        status, seconds = wait(child, order)
         with open(order["log"] + ".calls", "rb") as file:  # noqa: PTH123
             calls = int(file.read() or b"0")
         import_modules(order["log"] + ".modules")

@@ -30,7 +30,7 @@ def test_a_file_appears_whole_and_is_synced_before_it_gets_its_name(
         path.write_text("1")
         assert not (tmp_path / "new" / "a.txt").exists()
         assert path.suffix == ".txt"
-    assert done == ["sync .partial-a.txt", "rename to a.txt", "sync new"]
+    assert done == [f"sync .partial-{os.getpid()}-a.txt", "rename to a.txt", "sync new"]
     assert (tmp_path / "new" / "a.txt").read_text() == "1"
 
 
@@ -41,7 +41,7 @@ def test_a_folder_appears_whole_with_all_its_files_synced(tmp_path: Path, monkey
         (folder / "deep").mkdir(parents=True)
         (folder / "deep" / "x").write_text("x")
     assert (tmp_path / "1" / "deep" / "x").read_text() == "x"
-    assert {"x", "deep", ".partial-1", tmp_path.name} <= set(synced)
+    assert {"x", "deep", f".partial-{os.getpid()}-1", tmp_path.name} <= set(synced)
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("not JSON")])

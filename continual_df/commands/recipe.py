@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 from continual_df.commands.stream_cli import StreamCLI
+from continual_df.errors import ConfigError
 
 PACKAGES = ("continual-df", "torch", "torchvision", "pytorch-lightning", "timm", "avalanche-lib", "numpy", "pandas")
 
 
 def recipe(cli: StreamCLI) -> str:
-    """Return the content of ``config.yaml``."""
-    return "".join(f"# {line}\n" for line in _made_with()) + str(cli.parser.dump(cli.config))
+    """Return the content of ``config.yaml``, from which the run can be resumed: with every null.
+
+    Raises:
+        ConfigError: If a setting has a value that no YAML file can hold.
+    """
+    settings = str(cli.parser.dump(cli.config, skip_unset=False))
+    lost = re.search(r"(\S+): (Unable to serialize instance .*)", settings)
+    if lost:
+        raise ConfigError(
+            f"{lost[1]}: its value cannot be written to a YAML file ({lost[2]}), so the run could not be resumed. Set it to "
+            "something that can."
+        )
+    return "".join(f"# {line}\n" for line in _made_with()) + settings
 
 
 def changes_since(config: Path) -> list[str]:
@@ -29,7 +42,7 @@ def changes_since(config: Path) -> list[str]:
 
 def _made_with() -> list[str]:
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
-    return [versions, f"python {sys.version.split()[0]}, git commit {_git_commit()}"]
+    return [versions, f"python {sys.version.split()[0]}, git commit {_git_commit()}", f"working directory {Path.cwd()}"]
 
 
 def _git_commit() -> str:

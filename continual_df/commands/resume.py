@@ -40,7 +40,7 @@ def resume_arguments(argv: list[str]) -> list[str]:
         raise ConfigError("--resume needs the run folder to continue: --resume runs/NAME.")
     folder, rest = Path(words[place + 1]), words[:place] + words[place + 2 :]
     for word in rest:
-        if word.startswith("-") and not word.removeprefix("--").startswith(MAY_CHANGE):
+        if (word.startswith("--") or word == "-c") and not word.removeprefix("--").startswith(MAY_CHANGE):
             raise ConfigError(
                 f"{word} cannot stand beside --resume: the run continues as {folder / 'config.yaml'} says. What may change "
                 f"is {', '.join(name.rstrip('.') for name in MAY_CHANGE)}."

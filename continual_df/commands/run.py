@@ -26,7 +26,7 @@ from continual_df.ledger import Ledger
 from continual_df.loop import run_stream
 from continual_df.metrics_log import MetricsLog
 from continual_df.ranks import is_writer
-from continual_df.requeue import Requeue
+from continual_df.requeue import Requeue, remove_leftovers
 from continual_df.run_folder import RunFolder
 from continual_df.run_lock import run_lock
 from continual_df.run_state import RunState
@@ -73,6 +73,8 @@ def _run(cli: StreamCLI, folder: RunFolder, console: Console, signals: StopSigna
     with contextlib.ExitStack() as stack:
         if is_writer() and resumed:
             stack.enter_context(run_lock(folder.path))
+            for change in changes_since(folder.path / "config.yaml"):
+                console.print(f"changed since the run began: {change}")
         if is_writer() and not resumed:
             folder.refuse_existing()
         stream = cli.datamodule.stream  # may take minutes, or fail; a new run makes no folder before
@@ -101,9 +103,8 @@ def _open(cli: StreamCLI, stream: Stream, folder: RunFolder, console: Console) -
             console.print(f"left out: {count} x {reason} ('continual-df data check' lists them)")
         return
     folder.remove_unfinished()
+    remove_leftovers(Path(cli.config_init["trainer"]["default_root_dir"] or folder.path))
     refuse_other_stream(folder, stream)
-    for change in changes_since(folder.path / "config.yaml"):
-        console.print(f"changed since the run began, so that its numbers may: {change}")
 
 
 def _train(

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, StochasticWeightAveraging
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
@@ -125,6 +125,11 @@ class StreamCLI(LightningCLI):
         for callback in callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(folder.epochs(number))
+        if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
+            raise ConfigError(
+                "trainer.callbacks: StochasticWeightAveraging keeps state that no checkpoint holds, so a run with it cannot be "
+                "resumed. Use EMAWeightAveraging, or WeightAveraging (Lightning 2.6)."
+            )
         if settings["enable_checkpointing"] is None:
             settings["enable_checkpointing"] = any(isinstance(cb, ModelCheckpoint) for cb in callbacks)
         log.task = number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -114,7 +115,8 @@ class StreamDataModule(pl.LightningDataModule):
         return self.trainer.current_epoch, done
 
     def _loader_options(self) -> dict[str, Any]:
-        return {"num_workers": self.num_workers, "pin_memory": torch.cuda.is_available()}
+        pin_memory = torch.cuda.is_available()
+        return {"num_workers": self.num_workers, "pin_memory": pin_memory, "worker_init_fn": _leave_signals}
 
 
 class ForgeryStream(StreamDataModule):
@@ -272,3 +274,9 @@ class BenchmarkStream(StreamDataModule):
         from continual_df.data.benchmark import read_benchmark
 
         return read_benchmark(self.make_benchmark(), self.val_fraction, self.seed)
+
+
+def _leave_signals(worker: int) -> None:
+    """Let a worker go on when a terminal or queue tells all processes to stop: the one that trains decides when."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -89,7 +89,8 @@ def test_time_makes_a_checkpoint_due_and_sooner_before_a_validation(
 ) -> None:
     checkpoint = make(tmp_path, CheckpointSchedule())
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
-    checkpoint.on_train_start(SimpleNamespace(global_step=5), Toy())  # type: ignore[arg-type]
+    loop = SimpleNamespace(epoch_loop=SimpleNamespace(_batches_that_stepped=0))
+    checkpoint.on_train_start(SimpleNamespace(global_step=5, fit_loop=loop), Toy())  # type: ignore[arg-type]
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0 + seconds)
     trainer: Any = SimpleNamespace(global_step=6, is_last_batch=is_last)
     assert checkpoint._is_due(trainer) is due

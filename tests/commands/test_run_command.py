@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,9 +110,10 @@ def test_missing_data_is_refused(runner: Runner) -> None:
 def test_a_broken_image_above_the_share_is_refused(runner: Runner, tmp_path: Path) -> None:
     table = read_table(runner.folder / "t.parquet")
     (tmp_path / "broken.png").write_bytes(b"")
-    frame = table.frame.assign(path=[str(table.root / path) for path in table.frame["path"]])
-    frame.loc[5, "path"] = str(tmp_path / "broken.png")
-    write_table(FrameTable(frame, tmp_path), runner.folder / "t.parquet")
+    root = Path(os.path.commonpath([table.root, tmp_path]))
+    frame = table.frame.assign(path=[str((table.root / path).relative_to(root)) for path in table.frame["path"]])
+    frame.loc[5, "path"] = str((tmp_path / "broken.png").relative_to(root))
+    write_table(FrameTable(frame, root), runner.folder / "t.parquet")
     message = runner.refused()
     assert "1 of 64 images are unreadable" in message
     assert "broken.png" in message

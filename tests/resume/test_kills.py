@@ -14,8 +14,15 @@ from tests.toy import METHOD_CLASSES
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "usual": {},
-    "accumulating": {"accumulate_grad_batches": 2, "gradient_clip_val": 1.0},
-    "validating within epochs": {"val_check_interval": 2},
+    "validating by steps": {"check_val_every_n_epoch": None, "val_check_interval": 3, "gradient_clip_val": 1.0},
+    "changing by epoch": {
+        "callbacks": [
+            {"class_path": "GradientAccumulationScheduler", "init_args": {"scheduling": {0: 2, 2: 1}}},
+            {"class_path": "EarlyStopping", "init_args": {"monitor": "val/auc", "mode": "min", "patience": 1}},
+        ],
+        "min_epochs": 3,
+        "reload_dataloaders_every_n_epochs": 2,
+    },
     "by steps": {"max_steps": 7, "max_epochs": -1, "check_val_every_n_epoch": 2},
 }
 """Settings of the Trainer under which kills are tried; the method is Replay in all but the first."""
@@ -34,8 +41,9 @@ def runs(
 
 def test_two_kills_at_random_moments_leave_no_trace(runs: SmallRuns) -> None:
     rng = np.random.default_rng(0)
-    for seconds in rng.uniform(0.2, 1.0, 2) * runs.whole.seconds:
-        runs.resume("twice", seconds=float(seconds))
+    moments = rng.uniform(0.3, 0.8, 2) * runs.whole.seconds
+    ended = [runs.resume("twice", seconds=float(seconds)).status for seconds in moments]
+    assert -signal.SIGKILL in ended
     runs.check("twice")
 
 

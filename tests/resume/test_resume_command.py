@@ -14,7 +14,7 @@ from continual_df.commands.recipe import changes_since
 from continual_df.commands.resume import resume_arguments
 from continual_df.data.frame_table import FrameTable, read_table, write_table
 from continual_df.errors import ConfigError, RunFolderError
-from continual_df.ledger import Ledger
+from continual_df.ledger import Ledger, combine_ranks, share_costs
 from tests.small_runs import ForkServer, SmallRuns, small_config
 
 
@@ -46,6 +46,10 @@ def test_what_would_change_the_numbers_is_refused(folder: Path, flag: str) -> No
         resume_arguments(["--resume", str(folder), flag])
 
 
+def test_a_negative_number_is_no_setting(folder: Path) -> None:
+    assert resume_arguments(["--resume", str(folder), "--trainer.devices", "-1"])[-2:] == ["--trainer.devices", "-1"]
+
+
 @pytest.mark.parametrize("argv", [["--resume"], ["--resume", "--checkpoint.keep=3"]])
 def test_a_missing_folder_name_is_a_sentence(argv: list[str]) -> None:
     with pytest.raises(ConfigError, match="--resume needs the run folder to continue"):
@@ -65,7 +69,7 @@ def test_versions_that_changed_are_named(tmp_path: Path) -> None:
         line.startswith("torch was 1.0, is ") for line in said
     )
     assert any(line.startswith("git commit was abc, is ") for line in said)
-    assert len(said) == 4
+    assert len(said) == 4  # the working directory was not written
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +107,15 @@ def test_other_data_than_the_run_began_with_is_refused(runs: SmallRuns) -> None:
     runs.check("changed")
 
 
+def test_a_run_whose_folder_was_moved_goes_on_there(runs: SmallRuns) -> None:
+    for share in (0.45, 0.6, 0.75):
+        name = f"here{share}"
+        assert runs.start(name, call=int(share * runs.whole.calls)).status == -9
+        (runs.folder / "deep").mkdir(exist_ok=True)
+        (runs.folder / name).rename(runs.folder / "deep" / name)
+        runs.check(f"deep/../deep/{name}")
+
+
 def test_a_process_that_has_the_folder_is_not_disturbed(runs: SmallRuns) -> None:
     def lock_and_resume(name: str) -> Callable[[], None]:
         import fcntl
@@ -117,6 +130,19 @@ def test_a_process_that_has_the_folder_is_not_disturbed(runs: SmallRuns) -> None
     assert "locked' is being written by process" in runs.log("locked")
     free()
     runs.check("locked")
+
+
+def test_costs_are_dealt_out_to_another_number_of_processes() -> None:
+    states = []
+    for images in (5, 4):
+        ledger = Ledger()
+        with ledger.activate(), ledger.phase("train", images=images):
+            torch.ones(2, 3) @ torch.ones(3, images)
+        states.append(ledger.state_dict())
+    for size in (1, 2, 3):
+        shared = [share_costs(states, rank, size) for rank in range(size)]
+        total = combine_ranks(shared).cost()
+        assert (total.flops, total.images) == (2 * 2 * 3 * 9, 9)
 
 
 def test_a_ledger_that_comes_back_counts_no_step_anew() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from continual_df.errors import Interrupted
 from continual_df.stop_signals import StopSignals
@@ -25,10 +26,8 @@ def runs(fork_server: ForkServer, small_table: Path, tmp_path_factory: pytest.Te
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_says_how_to_go_on(runs: SmallRuns, number: int, status: int) -> None:
     name = f"signal{number}"
-    for moment in np.random.default_rng(number).uniform(0.2, 0.9, 2):
+    for moment in np.random.default_rng(number).uniform(0.3, 0.6, 2):
         ended = runs.resume(name, seconds=float(moment * runs.whole.seconds), number=number)
-        if ended.status == 0:  # it was over sooner than the unbroken run
-            break
         assert ended.status == status, runs.log(name)
         last = runs.log(name).splitlines()[-1]
         assert last.startswith(f"Stopped by {signal.Signals(number).name}. ")
@@ -42,6 +41,16 @@ def test_a_signal_in_a_step_loses_no_step(runs: SmallRuns) -> None:
     assert ended.status == 143, runs.log("mid")
     (saved,) = (runs.folder / "mid" / "steps" / "1").iterdir()
     assert saved.name == "step_000000003.ckpt"  # three steps were done when the signal came in the third
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_is_not_taken_for_a_dead_worker(runs: SmallRuns, number: int) -> None:
+    name, workers = f"group{number}", "--data.init_args.num_workers=1"
+    for moment in (0.5, 0.6):
+        ended = runs.resume(name, workers, seconds=moment * runs.whole.seconds, number=number, group=True)
+        assert ended.status == 128 + number, runs.log(name)
+        assert "continual-df run: " not in runs.log(name)
+    runs.check(name)
 
 
 @pytest.mark.slow
@@ -96,5 +105,10 @@ def test_slurm_gets_its_machine_back_between_two_steps(runs: SmallRuns, tmp_path
     )
     assert asked.status == 0
     assert "requeue 17" in (tmp_path / "asked").read_text().splitlines()
+    torch.save(
+        {}, runs.folder / "inside" / "hpc_ckpt_1.ckpt"
+    )  # of a handler that was killed before it could be removed
+    again = runs.resume("inside", environment=slurm)
+    assert again.status == 0, runs.log("inside")
     found = fingerprint(runs.folder / "inside")
     assert [name for name in found if found[name] != runs.expected[name]] == []
