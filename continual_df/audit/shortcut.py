@@ -50,7 +50,7 @@ class Comparison:
 
 
 def probe_methods(rows: pd.DataFrame, statistics: pd.DataFrame, seed: int = 0) -> list[Comparison]:
-    """Return one comparison for each method and domain in which it occurs.
+    """Return one comparison for each method and domain in which it occurs, with the reals of the splits that it is in.
 
     A method whose domain has no reals is probed against all reals, which tells its domain as much as its traces; a
     note says so.
@@ -64,9 +64,12 @@ def probe_methods(rows: pd.DataFrame, statistics: pd.DataFrame, seed: int = 0) -
     fakes = rows[rows["method"] != REAL_METHOD]
     found = []
     for (method, source), part in fakes.groupby(["method", "source"], sort=False):
-        own = real[real["source"] == source]
+        inside = real["split"].isin(
+            set(part["split"])
+        )  # a method that is only tested is not compared with other people
+        own = real[(real["source"] == source) & inside]
         notes = () if len(own) else (f"no reals in '{source}': probed against those of all other domains",)
-        reals = own if len(own) else real
+        reals = own if len(own) else real[inside]
         against = source if len(own) else ", ".join(sorted(set(reals["source"])))
         result = _compare(reals, part, statistics, seed)
         found.append(Comparison(method, against, result, bool(len(own)), notes))

@@ -21,11 +21,12 @@ def shortcut_table(title: str, head: tuple[str, str], items: list[Comparison]) -
     Args:
         title: Title.
         head: Names of the first two columns.
-        items: Comparisons, a note each in a row of its own.
+        items: Comparisons; their notes are in the caption.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=title, title_justify="left")
+    remarks = []
     for name in head:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=True)
     for name in ("AUC", "95 %", "folds", "images"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("strongest alone", overflow="fold")
@@ -49,8 +50,9 @@ def shortcut_table(title: str, head: tuple[str, str], items: list[Comparison]) -
                 Text(shown or "-"),
             )
             notes += result.notes
-        for note in notes:
-            table.add_row("", Text(f"note: {note}", "yellow"))
+        remarks += [f"{item.name}: {note}" for note in notes]
+    if remarks:
+        table.caption, table.caption_justify = Text("\n".join(remarks), "yellow"), "left"
     return table
 
 

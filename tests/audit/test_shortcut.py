@@ -64,6 +64,18 @@ def test_a_statistic_that_gives_a_method_away_is_flagged_and_named(builder: Buil
     assert found.probe.features[0][1] > 0.95
 
 
+def test_a_method_that_is_only_tested_is_compared_with_the_reals_of_the_test_split(builder: Builder) -> None:
+    builder.rows.clear()
+    builder.statistics.clear()
+    for method, split, shift in (("real", "train", 0.0), ("real", "test", 4.0), ("held_out", "test", 4.0)):
+        builder.add(method, "ff", split=split, mean=shift)  # its people are brighter, and so are its fakes
+    found = one(probe_methods(*builder.data))
+    assert found.probe is not None
+    assert found.probe.folds is not None
+    assert found.probe.folds < 0.65
+    assert sum(sum(counts) for counts in found.probe.counts.values()) == 2 * NUM
+
+
 def test_fakes_in_another_codec_are_flagged(builder: Builder) -> None:
     builder.add("swap", "ff", codec="PNG")
     found = one(probe_methods(*builder.data))
