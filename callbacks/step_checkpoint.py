@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
-from torchmetrics import Metric
 
 from continual_df.checkpoint_file import load_checkpoint
 from continual_df.errors import CheckpointError, Interrupted
-from continual_df.ranks import from_all, is_writer, largest_of_all, rank_and_size
+from continual_df.fit_position import fit_position, move_checkpoints, set_fit_position
+from continual_df.logged_values import Logged, add_logged
+from continual_df.ranks import is_writer, largest_of_all, rank_and_size
 from continual_df.requeue import Requeue
 from continual_df.run_folder import RunFolder
 from continual_df.run_state import RunState
@@ -27,14 +27,6 @@ that takes no more than this share of the time since the last save."""
 
 FIRST_SAVE_SECONDS = 0.2
 """What a save is taken to need until one has been measured."""
-
-COMBINE: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "mean": torch.add,
-    "sum": torch.add,
-    "max": torch.maximum,
-    "min": torch.minimum,
-}
-"""How two parts of a value that is logged by epoch become one; a mean is kept as sum and weight."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,7 @@ class StepCheckpoint(Callback):
         self._samples: torch.Tensor | None = None
         self._saving: dict[str, Any] = {}
         self._loaded: dict[str, Any] = {}
-        self._logged: dict[str, list[Any]] = {}
+        self._logged: Logged = {}
         self._in_batch, self._checked = False, False
         self._steps_after = 0  # what Lightning will have counted when all that belongs to the last batch is over
         self._saved_step, self._saved_time = 0, 0.0
@@ -123,11 +115,9 @@ class StepCheckpoint(Callback):
                 progress[part]["ready"] = progress[part]["completed"] + 1
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Let ModelCheckpoint find its files where the run folder is now; in another place it would forget its best."""
+        """Let ModelCheckpoints find their files where the run folder is now."""
         before = checkpoint["callbacks"][self.state_key]["epochs"]
-        for saved in checkpoint["callbacks"].values():
-            if "best_model_path" in saved:
-                saved.update(_moved_paths(saved, before, str(self.folder.epochs(self.task))))
+        move_checkpoints(checkpoint, before, str(self.folder.epochs(self.task)))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Handle signals between batches from here on."""
@@ -160,11 +150,11 @@ class StepCheckpoint(Callback):
     def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
         """Add what was logged before the checkpoint to what is logged now."""
         self._in_batch = False
-        self._add_logged(trainer)
+        self._logged = add_logged(trainer, self._logged)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add it to what was logged later, too."""
-        self._add_logged(trainer)
+        add_logged(trainer, self._logged)
         self._logged = {}
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -224,19 +214,9 @@ class StepCheckpoint(Callback):
         if path.exists():  # where this fit has continued from
             return
         begun = time.monotonic()
-        fit_loop: Any = trainer.fit_loop
-        mine = {"logged": _running_values(trainer), "metrics": _metric_states(module)}
         self._saving = {
             "run": self.state.state_dict(),
-            "processes": from_all(mine),
-            "callback_metrics": {name: value.cpu() for name, value in trainer.callback_metrics.items()},
-            "batches_that_stepped": fit_loop.epoch_loop._batches_that_stepped,
-            "total_ready": fit_loop.epoch_loop.batch_progress.total.completed + 1,
-            "should_stop": trainer.should_stop,
-            "accumulate_grad_batches": trainer.accumulate_grad_batches,
-            "reloaded": [fit_loop._last_train_dl_reload_epoch, fit_loop.epoch_loop.val_loop._last_val_dl_reload_epoch],
-            "requires_grad": [parameter.requires_grad for parameter in module.parameters()],
-            "training": [part.training for part in module.modules()],
+            "position": fit_position(trainer, module),
             "epochs": str(self.folder.epochs(self.task)),
         }
         try:
@@ -261,106 +241,8 @@ class StepCheckpoint(Callback):
         self._checked = True
 
     def _continue(self, trainer: Trainer, module: LightningModule) -> None:
-        """Before the first batch after a checkpoint, take from it what the way here has changed.
-
-        Lightning calls no ``on_train_epoch_start`` in mid-epoch, so what that hook may have done is taken from there too.
-        """
-        if not self._loaded:
-            return
-        at, self._loaded = self._loaded, {}
-        mine = _share(at["processes"])
-        fit_loop: Any = trainer.fit_loop
-        fit_loop.epoch_loop._batches_that_stepped = at["batches_that_stepped"]
-        fit_loop.epoch_loop.batch_progress.total.ready = at["total_ready"]
-        fit_loop._last_train_dl_reload_epoch, fit_loop.epoch_loop.val_loop._last_val_dl_reload_epoch = at["reloaded"]
-        trainer.should_stop, trainer.accumulate_grad_batches = at["should_stop"], at["accumulate_grad_batches"]
-        for parameter, requires_grad in zip(module.parameters(), at["requires_grad"], strict=True):
-            parameter.requires_grad = requires_grad
-        for part, training in zip(module.modules(), at["training"], strict=True):
-            part.training = training
-        trainer.callback_metrics.update({name: v.to(module.device) for name, v in at["callback_metrics"].items()})
-        self._logged = mine["logged"]
-        _set_metric_states(module, mine["metrics"])
-        self.state.load_generators(at["run"])
-
-    def _add_logged(self, trainer: Trainer) -> None:
-        """Add the running values of the checkpoint to those that have begun again since."""
-        results = trainer.fit_loop.epoch_loop._results
-        for key in [key for key in self._logged if key in results and not results[key].has_reset]:
-            metric, (kind, value, weight) = results[key], self._logged.pop(key)
-            device = metric.value.device
-            metric.value = COMBINE[kind](value.to(device), metric.value)
-            if kind == "mean":
-                metric.cumulated_batch_size = weight.to(device) + metric.cumulated_batch_size
-            metric._computed = None
-
-
-def _running_values(trainer: Trainer) -> dict[str, list[Any]]:
-    """Return, of each value that is logged by epoch, how it is reduced, what it has come to, and the weight of a mean."""
-    found: dict[str, list[Any]] = {}
-    for key, metric in trainer.fit_loop.epoch_loop._results.items():
-        meta = metric.meta
-        if metric.is_tensor and meta.on_epoch and not metric.has_reset:
-            kind = "mean" if meta.is_mean_reduction else "max" if meta.is_max_reduction else "min"
-            kind = "sum" if meta.is_sum_reduction else kind
-            weight = metric.cumulated_batch_size if kind == "mean" else torch.zeros(())
-            found[key] = [kind, metric.value.cpu(), weight.cpu()]
-    return found
-
-
-def _share(processes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what this process takes over.
-
-    Its own part; or, where the number of processes has changed, the first takes what all have logged, and its own metrics.
-    """
-    rank, size = rank_and_size()
-    if size == len(processes):
-        return processes[rank]
-    if rank:
-        return {"logged": {}, "metrics": {}}
-    logged: dict[str, list[Any]] = {}
-    for process in processes:
-        for key, (kind, value, weight) in process["logged"].items():
-            before = logged.get(key)
-            logged[key] = (
-                [kind, COMBINE[kind](before[1], value), before[2] + weight] if before else [kind, value, weight]
-            )
-    return {"logged": logged, "metrics": processes[0]["metrics"]}
-
-
-def _metric_states(module: LightningModule) -> dict[str, dict[str, Any]]:
-    """Return the states of the metrics in ``module`` that have seen something."""
-    return {
-        name: {"count": metric._update_count, "state": _moved(metric.metric_state, "cpu")}
-        for name, metric in module.named_modules()
-        if isinstance(metric, Metric) and metric.update_called
-    }
-
-
-def _set_metric_states(module: LightningModule, states: dict[str, dict[str, Any]]) -> None:
-    for name, metric in module.named_modules():
-        if name in states:
-            assert isinstance(metric, Metric)
-            for key, value in _moved(states[name]["state"], metric.device).items():
-                setattr(metric, key, value)
-            metric._update_count, metric._computed = states[name]["count"], None
-
-
-def _moved(state: dict[str, Any], device: torch.device | str) -> dict[str, Any]:
-    """Return the state of a metric, whose values are tensors or lists of them, on ``device``."""
-    return {
-        key: [item.to(device) for item in value] if isinstance(value, list) else value.to(device)
-        for key, value in state.items()
-    }
-
-
-def _moved_paths(saved: dict[str, Any], before: str, now: str) -> dict[str, Any]:
-    """Return the state of a ModelCheckpoint with paths below folder ``before`` below ``now`` instead."""
-
-    def moved(path: Any) -> Any:  # noqa: ANN401  a path, or None
-        inside = isinstance(path, str) and (path == before or path.startswith(f"{before}/"))
-        return now + path[len(before) :] if inside else path
-
-    names = ("dirpath", "best_model_path", "kth_best_model_path", "last_model_path")
-    best = {moved(path): score for path, score in saved.get("best_k_models", {}).items()}
-    return {**{name: moved(saved.get(name)) for name in names}, "best_k_models": best}
+        """Before the first batch after a checkpoint, take from it what the way here has changed."""
+        if self._loaded:
+            at, self._loaded = self._loaded, {}
+            self._logged = set_fit_position(trainer, module, at["position"])
+            self.state.load_generators(at["run"])

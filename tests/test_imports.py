@@ -20,6 +20,8 @@ GROUND = (
     "randomness",
     "generators",
     "ranks",
+    "logged_values",
+    "fit_position",
     "stop_signals",
     "run_lock",
     "checkpoint_file",
