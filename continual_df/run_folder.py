@@ -68,6 +68,7 @@ class RunFolder:
             RunFolderError: If the folder exists already and is not empty.
         """
         self.refuse_existing()
+        self.remove_unfinished()
         self._write("config.yaml", lambda path: path.write_text(config, encoding="utf-8"))
 
     def write_stream(self, stream: Stream) -> None:

@@ -34,6 +34,18 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     assert (tmp_path / "run/config.yaml").read_text() == "seed_everything: 0\n"
 
 
+def test_what_a_run_left_that_was_killed_before_it_began_is_taken_over_and_cleared(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    for name in (".lock", ".partial-17-config.yaml"):
+        (tmp_path / "run" / name).touch()
+    make_folder(tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {".lock", "config.yaml"}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".partial-17-results.json").touch()
+    with pytest.raises(RunFolderError, match="exists already"):
+        make_folder(tmp_path / "other")
+
+
 def test_a_task_is_committed_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "run")
 
