@@ -16,7 +16,6 @@ from continual_df.data.frame_table import write_table
 from continual_df.data.stream import Stream
 from continual_df.errors import CheckpointError, RunFolderError
 from continual_df.files import remove, remove_unfinished, renamed
-from continual_df.ranks import is_writer
 from continual_df.task import Rows
 
 CHECKPOINT = "checkpoint.ckpt"
@@ -31,6 +30,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._created = False
 
     def refuse_existing(self) -> None:
         """Refuse a folder that holds something; before the data set is read, which may take minutes.
@@ -69,6 +69,7 @@ class RunFolder:
         """
         self.refuse_existing()
         self.remove_unfinished()
+        self._created = True
         self._write("config.yaml", lambda path: path.write_text(config, encoding="utf-8"))
 
     def write_stream(self, stream: Stream) -> None:
@@ -182,8 +183,8 @@ class RunFolder:
         remove_unfinished(self.path)
 
     def discard_unstarted(self) -> None:
-        """Remove the folder where nothing has been predicted: a run that failed before its first task leaves none."""
-        if is_writer() and self.path.is_dir() and not self.has_predictions(0) and not self.last_task():
+        """Remove the folder that this process has made, if nothing was predicted: a run that failed so early leaves none."""
+        if self._created and not self.has_predictions(0) and not self.last_task():
             remove(self.path)
 
     def _steps(self, number: int) -> Path:

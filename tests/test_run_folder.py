@@ -46,6 +46,18 @@ def test_what_a_run_left_that_was_killed_before_it_began_is_taken_over_and_clear
         make_folder(tmp_path / "other")
 
 
+def test_only_the_run_that_made_the_folder_and_predicted_nothing_removes_it(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "run")
+    RunFolder(tmp_path / "run").discard_unstarted()
+    assert (tmp_path / "run/config.yaml").is_file()
+    folder.discard_unstarted()
+    assert not (tmp_path / "run").exists()
+    folder = make_folder(tmp_path / "run")
+    folder.commit_task(0, PREDICTIONS, None, None)
+    folder.discard_unstarted()
+    assert (tmp_path / "run/config.yaml").is_file()
+
+
 def test_a_task_is_committed_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "run")
 
