@@ -55,7 +55,7 @@ def test_a_signal_to_the_whole_group_is_not_taken_for_a_dead_worker(runs: SmallR
 
 @pytest.mark.slow
 def test_a_signal_at_any_write_leaves_no_trace(runs: SmallRuns) -> None:
-    for call in range(runs.whole.calls):
+    for call in range(0, runs.whole.calls, 2):
         name = f"write{call}"
         assert runs.start(name, call=call, number=signal.SIGTERM).status in (0, 143), runs.log(name)
         runs.check(name)
