@@ -39,11 +39,14 @@ def runs(
     return SmallRuns(fork_server, tmp_path_factory.mktemp("kills"), config)
 
 
-def test_two_kills_at_random_moments_leave_no_trace(runs: SmallRuns) -> None:
+def test_two_kills_at_random_writes_leave_no_trace(runs: SmallRuns) -> None:
     rng = np.random.default_rng(0)
-    moments = rng.uniform(0.3, 0.8, 2) * runs.whole.seconds
-    ended = [runs.resume("twice", seconds=float(seconds)).status for seconds in moments]
-    assert -signal.SIGKILL in ended
+    within: list[Path] = []
+    for share in rng.uniform(0.2, 0.35, 2):  # of the writes of a whole run: in the first task, mostly, then the second
+        ended = runs.resume("twice", call=int(share * runs.whole.calls))
+        assert ended.status == -signal.SIGKILL, runs.log("twice")
+        within += (runs.folder / "twice" / "steps").glob("*/step_*")
+    assert within
     runs.check("twice")
 
 
