@@ -281,11 +281,11 @@ def test_a_folder_that_cannot_be_listed_is_refused_and_not_left_out(tmp_path: Pa
     tmp_path.chmod(0o755)
     (root / "lia").chmod(0)
     as_root = os.geteuid() == 0
-    parents = [folder for folder in tmp_path.parents if as_root and folder.stat().st_uid == 0]
-    modes = {folder: folder.stat().st_mode for folder in parents}
+    modes = {folder: folder.stat().st_mode for folder in tmp_path.parents if as_root}
+    closed = [folder for folder, mode in modes.items() if mode & 0o005 != 0o005]
     try:
         if as_root:  # root lists anything
-            for folder in parents[:2]:
+            for folder in closed:
                 folder.chmod(0o755)
             os.seteuid(65534)
         for read in (FolderTree(str(root)).read, lambda: DiskIndex(root).find("lia/0.png")):
@@ -294,8 +294,8 @@ def test_a_folder_that_cannot_be_listed_is_refused_and_not_left_out(tmp_path: Pa
     finally:
         if as_root:
             os.seteuid(0)
-        for folder, mode in modes.items():
-            folder.chmod(mode)
+        for folder in closed:
+            folder.chmod(modes[folder])
         (root / "lia").chmod(0o755)
 
 
