@@ -28,7 +28,7 @@ from continual_df.memory import ReplayMemory
 from continual_df.methods.base import Method
 from continual_df.ranks import from_all, is_writer
 from continual_df.run_folder import RunFolder
-from continual_df.task import Rows, Task
+from continual_df.task import Rows, Task, View
 
 MakeTrainer = Callable[[int], pl.Trainer]
 """``make_trainer(number)`` -> a fresh Trainer for task ``number`` (0: the prediction before training)."""
@@ -193,9 +193,11 @@ class _Loop:
             frame |= {f"logit_method_{c}": logit_NC[:, c] for c in range(logit_NC.shape[1])}
         return pd.DataFrame(frame)
 
-    def _extract_all(self, trainer: pl.Trainer, rows: Rows, fields: tuple[str, ...]) -> dict[str, Tensor]:
+    def _extract_all(
+        self, trainer: pl.Trainer, rows: Rows, fields: tuple[str, ...], view: View | None = None
+    ) -> dict[str, Tensor]:
         """Return `_extract`, refusing rows without a value."""
-        values = self._extract(trainer, rows, fields)
+        values = self._extract(trainer, rows, fields, view)
         if any(value.isnan().any() for value in values.values()):
             raise ConfigError(
                 "The end of a task needs a prediction of every row that it asks for, and some have none or NaN: remove "
@@ -203,12 +205,15 @@ class _Loop:
             )
         return values
 
-    def _extract(self, trainer: pl.Trainer, rows: Rows, fields: tuple[str, ...]) -> dict[str, Tensor]:
-        """Return ``fields`` of the predictions for ``rows``, in their order, gathered from all processes.
+    def _extract(
+        self, trainer: pl.Trainer, rows: Rows, fields: tuple[str, ...], view: View | None = None
+    ) -> dict[str, Tensor]:
+        """Return ``fields`` of the predictions for ``rows`` (of their ``view``), in their order, gathered from all processes.
 
         Rows that the Trainer was told to leave out (``limit_predict_batches``, ``fast_dev_run``) are NaN.
         """
         usual, self.method.predict_fields = self.method.predict_fields, fields
+        self.method.predict_view = view
         try:
             parts = trainer.predict(self.method, datamodule=_RowsModule(self.data, rows)) or []
         except Exception as error:
@@ -218,7 +223,7 @@ class _Loop:
                 raise
             raise explained from error
         finally:
-            self.method.predict_fields = usual
+            self.method.predict_fields, self.method.predict_view = usual, None
         parts = [part for rank in from_all(parts) for part in rank]
         outputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
         sample = outputs.pop("sample", torch.empty(0, dtype=torch.long))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, Protocol, TypedDict
 
 import torch
 from torch import Tensor
@@ -97,3 +98,14 @@ class Rows(NamedTuple):
     def concat(cls, parts: list[Rows]) -> Rows:
         """Return all rows of ``parts`` in order."""
         return cls(*(torch.cat(columns) for columns in zip(*parts, strict=True))) if parts else cls.empty()
+
+
+View = Callable[[Tensor, Tensor], Tensor]
+"""``(image_BCHW, sample_B) -> image_BCHW``: another look at the same images, a function of its arguments alone."""
+
+
+class Extract(Protocol):
+    """What a method says of rows that it asks for when a task ends."""
+
+    def __call__(self, rows: Rows, fields: tuple[str, ...], view: View | None = None) -> dict[str, Tensor]:
+        """Return the named fields of `Prediction` for ``rows``, in their order, float32 on the CPU; of their ``view`` if given."""

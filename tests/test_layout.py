@@ -31,8 +31,7 @@ import continual_df.commands.run as command
 from continual_df.cli import main
 from continual_df.data.frame_table import FrameTable, write_table
 from continual_df.methods import Replay
-from continual_df.methods.base import Extract
-from continual_df.task import Batch, Rows, Task
+from continual_df.task import Batch, Extract, Rows, Task
 from tests.toy import METHOD_CLASSES, method_arguments
 
 DEADLINE = 300

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -16,7 +16,7 @@ from torchmetrics.classification import BinaryAUROC
 from continual_df.data.sampler import Source
 from continual_df.errors import NonFiniteLossError
 from continual_df.models.detector import Detector
-from continual_df.task import Batch, Rows, Task
+from continual_df.task import Batch, Extract, Rows, Task, View
 
 
 class Prediction(NamedTuple):
@@ -33,12 +33,8 @@ class Prediction(NamedTuple):
     features: Tensor
 
 
-Extract = Callable[[Rows, tuple[str, ...]], dict[str, Tensor]]
-"""``extract(rows, fields)`` -> the named fields of `Prediction` for rows, in their order, on the CPU."""
-
-
 class Method(pl.LightningModule):
-    """A detector with a binary head; a subclass says what is in a batch and what the loss is.
+    """A detector with a head; a subclass says what is in a batch, what the loss is and, where one is not enough, the heads.
 
     The optimizer and the schedule are made anew for each task. State is tensors and plain values, so a checkpoint
     loads with ``weights_only=True``; the run folder's ``config.yaml`` is the recipe.
@@ -50,6 +46,8 @@ class Method(pl.LightningModule):
         batch_size: Current rows in each batch (over all processes).
         compile: Compile the detector with ``torch.compile``.
     """
+
+    head: Any  # the module that make_head returns; calls of a plain nn.Module have no type
 
     def __init__(
         self,
@@ -63,13 +61,28 @@ class Method(pl.LightningModule):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.detector = detector
-        self.head = nn.Linear(detector.num_features, 1)
+        self.head = self.make_head()
         self.optimizer, self.lr_scheduler, self.batch_size = optimizer, lr_scheduler, batch_size
         self.predict_fields: tuple[str, ...] = ("fake_logit", "method_logits")
+        self.predict_view: View | None = None
         self.task: Task | None = None
         self.val_auc, self.val_share, self.val_loss = BinaryAUROC(), MeanMetric(), MeanMetric()
         if compile:
             detector.compile()  # in place: the keys of the state dict stay
+
+    def make_head(self) -> nn.Module:
+        """Return what turns features into logits; one linear layer for P(fake) by default."""
+        return nn.Linear(self.detector.num_features, 1)
+
+    def fake_logit(self, feature_BD: Tensor) -> Tensor:
+        """Return (B,) logits of P(fake)."""
+        logit: Tensor = self.head(feature_BD).squeeze(1)
+        return logit
+
+    def decision_directions(self) -> Tensor:
+        """Return (H, D): normals of the decision planes of the H heads, towards fake; H is 0 where there are none."""
+        weight: Tensor = self.head.weight
+        return weight.detach()
 
     def begin_task(self, task: Task) -> None:
         """Get ready for ``task``: grow heads, freeze a teacher.
@@ -105,7 +118,7 @@ class Method(pl.LightningModule):
     def forward(self, image: Tensor) -> Prediction:
         """Return what the method says of ``image`` (B, C, H, W) in [0, 1]."""
         features = self.detector(image).pooled_BD
-        return Prediction(self.head(features).squeeze(1), None, features)
+        return Prediction(self.fake_logit(features), None, features)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted loss terms of a batch by name, each a mean over its rows; the step's loss is their sum.
@@ -113,7 +126,7 @@ class Method(pl.LightningModule):
         The names are the same in every process, whatever rows it has.
         """
         features = self.detector(batch["image"])
-        logit = self.head(features.pooled_BD).squeeze(1)
+        logit = self.fake_logit(features.pooled_BD)
         detection = F.binary_cross_entropy_with_logits(logit, batch["label"].to(logit.dtype))
         return {"detection": detection, **self.detector.auxiliary_loss(features, batch)}
 
@@ -159,7 +172,8 @@ class Method(pl.LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return ``sample`` and the fields named by ``predict_fields``, float32 on the CPU."""
-        prediction = self(batch["image"])
+        image = batch["image"]
+        prediction = self(image if self.predict_view is None else self.predict_view(image, batch["sample"]))
         fields = {name: getattr(prediction, name) for name in self.predict_fields}
         out = {name: value.float().cpu() for name, value in fields.items() if value is not None}
         return {"sample": batch["sample"].cpu(), **out}

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from continual_df.data.sampler import Balance, Source
 from continual_df.memory import ReplayMemory
-from continual_df.methods.base import Extract, Method
-from continual_df.task import Role, Rows, Task
+from continual_df.methods.base import Method
+from continual_df.task import Extract, Role, Rows, Task
 
 
 class Replay(Method):
     """Experience replay (ER): the loss is the mean over current and replayed rows.
 
     Every batch of a later task holds ``batch_size`` current and ``replay_per_batch`` remembered rows, so that each
-    step has replay, in a fixed share. A remembered row that is among the current ones (a real that returns, policy
-    ``reuse``) is not replayed: where all reals return, the memory adds fakes only.
+    step has replay, in a fixed share. A remembered real that returns in the current task is replayed all the same: without
+    it, a memory of returning reals would add fakes only.
 
     Chaudhry et al., 2019, arXiv:1902.10486. Differs from it: memory is selected when a task has ended, not per step.
 
@@ -41,11 +39,10 @@ class Replay(Method):
         self.memory, self.replay_per_batch, self.balance_by = memory, replay_per_batch, balance_by
 
     def batch_plan(self, task: Task, seen: list[Rows]) -> list[Source]:
-        """Return the current rows and, from the second task on, those remembered rows that are not among them."""
-        remembered = self.memory.rows.pick(~torch.isin(self.memory.rows.sample, seen[-1].sample))
+        """Return the current rows and, from the second task on, the remembered ones."""
         plan = super().batch_plan(task, seen)
-        if remembered.num:
-            plan.append(Source(remembered, self.replay_per_batch, self.balance_by, Role.REPLAY))
+        if self.memory.rows.num:
+            plan.append(Source(self.memory.rows, self.replay_per_batch, self.balance_by, Role.REPLAY))
         return plan
 
     def end_task(self, task: Task, rows: Rows, extract: Extract) -> None:

@@ -45,7 +45,7 @@ def test_every_method_steps_and_predicts(name: str, toy_stream: Stream) -> None:
 @pytest.mark.parametrize("name", list(make_methods()))
 def test_state_is_tensors_and_plain_values(name: str, toy_stream: Stream, tmp_path: object) -> None:
     method = make_methods()[name]
-    method.end_task(toy_stream.tasks[0], toy_stream.rows(0, "train"), lambda rows, fields: {})
+    method.end_task(toy_stream.tasks[0], toy_stream.rows(0, "train"), lambda rows, fields, view=None: {})
     torch.save(method.state_dict(), f"{tmp_path}/state.pt")
     other = make_methods()[name]
     other.load_state_dict(torch.load(f"{tmp_path}/state.pt", weights_only=True))
@@ -80,16 +80,17 @@ def test_joint_restarts_from_the_initial_weights(toy_stream: Stream) -> None:
     assert all(torch.equal(value, before[key]) for key, value in joint.state_dict().items())
 
 
-def test_replay_does_not_draw_a_returning_real_twice(toy_stream: Stream) -> None:
+def test_replay_draws_all_that_is_remembered_returning_reals_too(toy_stream: Stream) -> None:
     replay = make_methods()["replay"]
     assert isinstance(replay, Replay)
     seen = seen_rows(toy_stream, 2)
     assert len(replay.batch_plan(toy_stream.tasks[0], seen[:1])) == 1
-    replay.end_task(toy_stream.tasks[0], seen[0], lambda rows, fields: {})
+    replay.end_task(toy_stream.tasks[0], seen[0], lambda rows, fields, view=None: {})
     current, remembered = replay.batch_plan(toy_stream.tasks[1], seen)
     assert remembered.role == Role.REPLAY
-    assert set(remembered.rows.label.tolist()) == {1}  # all reals of the toy stream return
-    assert not set(remembered.rows.sample.tolist()) & set(current.rows.sample.tolist())
+    assert set(remembered.rows.label.tolist()) == {0, 1}  # all reals of the toy stream return
+    assert set(remembered.rows.task.tolist()) == {0}
+    assert set(current.rows.task.tolist()) == {1}
 
 
 def test_a_non_finite_loss_names_task_step_and_rows(toy_stream: Stream) -> None:

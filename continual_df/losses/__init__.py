@@ -1,0 +1,1 @@
+"""Loss terms; one loss a file."""
