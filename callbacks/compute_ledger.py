@@ -10,8 +10,9 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info
 
+from continual_df.cost import EVALUATION_PHASES
 from continual_df.errors import ConfigError
-from continual_df.ledger import EVALUATION_PHASES, Ledger
+from continual_df.ledger import Ledger
 from continual_df.task import Batch, Role
 
 

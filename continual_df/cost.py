@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+EVALUATION_PHASES = ("validate", "predict")
+"""Phases that measure a learner and are no part of what it spends to learn."""
+
 
 @dataclass
 class Cost:

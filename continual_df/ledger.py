@@ -28,8 +28,6 @@ from continual_df.flops import FlopCounter
 
 SCHEMA = 1
 CONVENTION = "one multiply-add is two FLOPs; matrix products, convolutions and attention only"
-EVALUATION_PHASES = ("validate", "predict")
-"""Phases that measure a learner and are no part of what it spends to learn."""
 
 _cuda: Any = torch.cuda  # untyped functions in it
 _current: ContextVar[Ledger | None] = ContextVar("ledger", default=None)

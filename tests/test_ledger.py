@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from continual_df import ledger as module
-from continual_df.ledger import EVALUATION_PHASES, Ledger, add_flops, combine_ranks, phase
+from continual_df.cost import EVALUATION_PHASES
+from continual_df.ledger import Ledger, add_flops, combine_ranks, phase
 
 
 def multiply(rows: int = 3) -> int:

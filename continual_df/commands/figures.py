@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet
 
-from continual_df.commands.run_folders import group_runs, stream_title
+from continual_df.commands.run_folders import group_runs
 from continual_df.errors import UnreadableImageError
+from continual_df.evaluation.results import stream_title
+from continual_df.evaluation.run_files import image_root
 from continual_df.plots.average_curve import average_curve
 from continual_df.plots.contact_sheet import contact_sheet
 from continual_df.plots.forgetting_curves import forgetting_curves
@@ -48,19 +49,6 @@ def draw_figures(
         else:
             paths += save_figure(contact_sheet(rows, stream_title(results[run])), out, stem)
     return paths, problems
-
-
-def image_root(run: Path) -> Path:
-    """Return the folder to which the paths of the run's frame table are relative.
-
-    The absolute one that was stored when the run was written, or, where that has gone, the one relative to the run.
-    """
-    metadata = pyarrow.parquet.read_schema(run / "frames.parquet").metadata or {}
-    absolute = Path(metadata.get(b"root", b"").decode())
-    if b"root" in metadata and absolute.is_dir():
-        return absolute
-    relative: str = metadata.get(b"relative_root", b".").decode()
-    return run / relative
 
 
 def _streams(results: dict[Path, dict[str, Any]]) -> dict[str, Path]:

@@ -24,9 +24,9 @@ def main(argv: list[str]) -> int:
     from rich.console import Console
 
     from continual_df.commands.figures import draw_figures
-    from continual_df.commands.run_folders import find_runs, load_results, run_names
+    from continual_df.commands.run_folders import find_runs, run_names
     from continual_df.commands.tables import results_table
-    from continual_df.evaluation.results import METRICS
+    from continual_df.evaluation.results import METRICS, load_results
     from continual_df.evaluation.run_files import prediction_files
 
     if arguments.metric not in METRICS:

@@ -14,11 +14,12 @@ import sklearn
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from continual_df.errors import RunFolderError
 from continual_df.evaluation import matrix as summaries
 from continual_df.evaluation import metrics
 from continual_df.evaluation.bootstrap import Interval, Part, bootstrap_interval, bootstrap_mean
 from continual_df.evaluation.image_sets import ImageSet, is_control, method_sets, task_sets, validation_set
-from continual_df.evaluation.run_files import RunFiles, read_run
+from continual_df.evaluation.run_files import RunFiles, prediction_files, read_run
 from continual_df.files import renamed
 
 FRAME_METRICS = ("auc", "ap", "eer", "acc", "acc_val", "racc", "facc")
@@ -122,6 +123,29 @@ def write_results(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
     with renamed(run / "results.json") as path:
         path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return result
+
+
+def load_results(run: Path) -> dict[str, Any]:
+    """Return ``results.json`` if it covers all predictions of ``run``, else evaluate the run anew.
+
+    Raises:
+        RunFolderError: If the run cannot be evaluated.
+    """
+    path = run / "results.json"
+    if path.is_file():
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunFolderError(f"{path}: not JSON ({error}). Run 'continual-df evaluate {run}'.") from None
+        if isinstance(stored, dict) and stored.get("measured") == list(prediction_files(run)):
+            return stored
+    return evaluate_run(run)
+
+
+def stream_title(result: dict[str, Any]) -> str:
+    """Return the name of the stream, or its first and last task where it has none."""
+    names = [str(task["name"]) for task in result["tasks"]]
+    return str(result["stream"]) or (f"{names[0]} to {names[-1]}" if len(names) > 1 else names[0])
 
 
 def summarise(metric: str, matrix: NDArray[np.float64]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 from numpy.typing import NDArray
 
 from continual_df.errors import RunFolderError
@@ -90,11 +91,8 @@ def read_run(run: Path) -> RunFiles:
         raise RunFolderError(f"'{run}' is no run folder: {', '.join(missing)} missing. Give a folder that 'run' wrote.")
     frame = _read_parquet(run / "frames.parquet", ["label", "method", "source", "group"], everything=True)
     membership = _read_parquet(run / "membership.parquet", ["sample", "task", "split"])
-    try:
-        stream = json.loads((run / "stream.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunFolderError(f"{run / 'stream.json'}: not JSON ({error}). Restore the file.") from None
-    if not isinstance(stream, dict) or not stream.get("tasks"):
+    stream = read_json(run / "stream.json")
+    if not stream.get("tasks"):
         raise RunFolderError(f"{run / 'stream.json'}: the key 'tasks' is missing or empty. Restore the file.")
     predictions = prediction_files(run)
     if not predictions:
@@ -112,6 +110,34 @@ def read_run(run: Path) -> RunFiles:
             "frames.parquet. The files are of different runs; restore the right one."
         )
     return RunFiles(frame.reset_index(drop=True), membership, stream, predictions)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file of a run.
+
+    Raises:
+        RunFolderError: If it is no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path}: not JSON ({error}). Restore the file.") from None
+    if not isinstance(content, dict):
+        raise RunFolderError(f"{path}: an object is expected, found {type(content).__name__}. Restore the file.")
+    return content
+
+
+def image_root(run: Path) -> Path:
+    """Return the folder to which the paths of the run's frame table are relative.
+
+    The absolute one that was stored when the run was written, or, where that has gone, the one relative to the run.
+    """
+    metadata = pyarrow.parquet.read_schema(run / "frames.parquet").metadata or {}
+    absolute = Path(metadata.get(b"root", b"").decode())
+    if b"root" in metadata and absolute.is_dir():
+        return absolute
+    relative: str = metadata.get(b"relative_root", b".").decode()
+    return run / relative
 
 
 def _read_parquet(path: Path, columns: list[str], everything: bool = False) -> pd.DataFrame:

@@ -11,8 +11,9 @@ from PIL import Image
 
 from continual_df import cli
 from continual_df.commands import evaluate, plot
-from continual_df.commands.run_folders import find_runs, group_runs, load_results, run_names
+from continual_df.commands.run_folders import find_runs, group_runs, run_names
 from continual_df.errors import RunFolderError
+from continual_df.evaluation.results import load_results
 from tests.runs import WriteRun
 
 FIGURES = {

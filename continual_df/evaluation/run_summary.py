@@ -1,0 +1,204 @@
+"""One finished run as one flat row: what tables that outlive the runs are made of.
+
+A row has the same columns whatever the stream, so that rows of all streams can stand in one CSV file.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from continual_df.cost import EVALUATION_PHASES
+from continual_df.errors import RunFolderError
+from continual_df.evaluation.recipe import read_recipe
+from continual_df.evaluation.results import load_results, stream_title
+from continual_df.evaluation.run_files import image_root, prediction_files, read_json
+
+Row = dict[str, str | int | float | None]
+
+SEPARATOR = "|"
+"""Stands between the entries of ``tasks`` and ``final_auc``."""
+
+COLUMNS: dict[str, type[str | int | float]] = {
+    "stream": str,
+    "method": str,
+    "seed": int,
+    "average_auc": float,
+    "forgetting": float,
+    "bwt": float,
+    "fwt": float,
+    "average_incremental": float,
+    "plasticity": float,
+    "tasks": str,
+    "final_auc": str,
+    "memory_images": int,
+    "memory_bytes": int,
+    "train_flops": float,
+    "train_seconds": float,
+    "stream_hash": str,
+    "recipe": str,
+    "run": str,
+    "commit": str,
+    "versions": str,
+}
+"""Column -> kind; what was not measured is None, and an empty field in a file."""
+
+_SUMMARIES = {
+    "average_auc": "average",
+    "forgetting": "forgetting",
+    "bwt": "bwt",
+    "fwt": "fwt",
+    "average_incremental": "average_incremental",
+    "plasticity": "plasticity",
+}
+
+_ROWS = ("sample", "label", "method", "task")
+"""Columns of ``memory.parquet`` that name a remembered image; any others are values kept for it."""
+
+
+def run_summary(run: Path) -> Row:
+    """Return the row of a finished run, from its files alone; its keys are those of `COLUMNS`, in their order.
+
+    ``average_auc``, ``forgetting``, ``bwt``, ``fwt``, ``average_incremental`` and ``plasticity`` are the summaries of the
+    AUC matrix (`continual_df.evaluation.matrix`). ``tasks`` are the tasks' names and ``final_auc`` their AUC after the
+    last task, six digits each, empty where not measured; both joined by `SEPARATOR` (a ``|`` in a name becomes ``/``).
+
+    ``memory_images`` are the images in replay memory after the last task, ``memory_bytes`` the sizes of their files on
+    disk as the frame table names them, each image once, plus the values kept for each image, such as logits; None
+    where a file has gone. Weights, teachers and prototypes are not counted.
+
+    ``train_flops`` and ``train_seconds`` are those of every phase and task but ``validate`` and ``predict``.
+
+    ``recipe`` is equal for runs that differ in their seeds only, ``stream_hash`` for runs on the same images in the same
+    tasks and splits; ``run`` is the name of the run's folder.
+
+    Raises:
+        RunFolderError: If the run is not finished, or its files are broken or contradict each other.
+    """
+    if lacking := what_is_missing(run):
+        raise RunFolderError(f"'{run}' is not finished: {lacking}. Continue it with 'continual-df run --resume {run}'.")
+    recipe, result = read_recipe(run), load_results(run)
+    stream = read_json(run / "stream.json")
+    if "hash" not in stream:
+        raise RunFolderError(f"{run / 'stream.json'}: the key 'hash' is missing. Restore the file.")
+    names = [str(task["name"]).replace(SEPARATOR, "/") for task in result["tasks"]]
+    summary, final = result["summary"]["auc"], result["matrices"]["auc"][len(names)]
+    images, num_bytes = memory_size(run, len(names))
+    flops, seconds = training_cost(run)
+    row: Row = {
+        "stream": stream_title(result),
+        "method": recipe.method,
+        "seed": recipe.seed,
+        **{column: summary[key] for column, key in _SUMMARIES.items()},
+        "tasks": SEPARATOR.join(names),
+        "final_auc": SEPARATOR.join("" if value is None else f"{value:.6f}" for value in final),
+        "memory_images": images,
+        "memory_bytes": num_bytes,
+        "train_flops": flops,
+        "train_seconds": seconds,
+        "stream_hash": str(stream["hash"]),
+        "recipe": hashlib.blake2b(recipe.settings.encode(), digest_size=8).hexdigest(),
+        "run": run.absolute().name,
+        "commit": recipe.commit,
+        "versions": recipe.versions,
+    }
+    assert list(row) == list(COLUMNS)
+    return row
+
+
+def what_is_missing(run: Path) -> str | None:
+    """Return what ``run`` lacks to be finished, None if nothing.
+
+    Raises:
+        RunFolderError: If it is no run, or a file is broken.
+    """
+    num_tasks = len(_tasks(run / "stream.json"))
+    done = max(prediction_files(run), default=0)
+    if done < num_tasks:
+        return f"{done} of {num_tasks} tasks are predicted"
+    costs = run / "compute.json"
+    if not costs.is_file():
+        return "it has no compute.json"
+    counted = max((int(entry["task"]) for entry in _tasks(costs)), default=0)
+    return f"compute.json ends with task {counted} of {num_tasks}" if counted < num_tasks else None
+
+
+def training_cost(run: Path) -> tuple[float, float]:
+    """Return FLOPs and seconds of ``run`` over all tasks and phases but ``validate`` and ``predict``."""
+    phases = [phase for entry in _tasks(run / "compute.json") for phase in entry["phases"].items()]
+    costs = [cost for name, cost in phases if name not in EVALUATION_PHASES]
+    return math.fsum(cost["flops"] for cost in costs), math.fsum(cost["seconds"] for cost in costs)
+
+
+def memory_size(run: Path, number: int) -> tuple[int, int | None]:
+    """Return images and bytes of the memory after task ``number``; see `run_summary` for what is counted.
+
+    Raises:
+        RunFolderError: If the file of the memory is broken or of another run.
+    """
+    path = run / "tasks" / str(number) / "memory.parquet"
+    if not path.is_file():
+        return 0, 0
+    try:
+        memory = pd.read_parquet(path)
+        names = pd.read_parquet(run / "frames.parquet", columns=["path"])["path"].to_numpy(dtype=object)
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path}: cannot be read ({error}). Restore the file.") from None
+    if "sample" not in memory or (len(memory) and not memory["sample"].between(0, len(names) - 1).all()):
+        raise RunFolderError(f"{path}: its samples are not among the {len(names)} rows of frames.parquet. Restore it.")
+    files = [image_root(run) / name for name in names[memory["sample"].unique()]]
+    if not all(file.is_file() for file in files):
+        return len(memory), None
+    values = [memory[column].to_numpy() for column in memory.columns if column not in _ROWS]
+    kept = sum(np.asarray(value).nbytes for column in values for value in column)
+    return len(memory), sum(file.stat().st_size for file in files) + kept
+
+
+def read_summaries(path: Path) -> list[Row]:
+    """Return the rows of a CSV file of `run_summary` rows; columns other than `COLUMNS` are left out.
+
+    Raises:
+        RunFolderError: With file, line and column of what is wrong.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = csv.DictReader(file)
+            absent = [column for column in COLUMNS if column not in (lines.fieldnames or ())]
+            if absent:
+                raise RunFolderError(f"{path}: column '{absent[0]}' is missing. Give a file that 'sweep' wrote.")
+            return [_parse(path, lines.line_num, line) for line in lines]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RunFolderError(f"{path}: cannot be read ({error}). Restore the file.") from None
+
+
+def _parse(path: Path, number: int, line: dict[str | Any, Any]) -> Row:
+    """Return one line of a CSV file as a row."""
+    row: Row = {}
+    for column, kind in COLUMNS.items():
+        text = line[column]
+        if text is None:
+            raise RunFolderError(f"{path}: line {number} ends before column '{column}'. Remove or complete it.")
+        try:
+            row[column] = text if kind is str else kind(text) if text else None
+        except ValueError:
+            raise RunFolderError(
+                f"{path}: line {number}, column '{column}': a number is expected, found {text!r}. Correct the line."
+            ) from None
+    tasks, final = str(row["tasks"]).split(SEPARATOR), str(row["final_auc"]).split(SEPARATOR)
+    if len(tasks) != len(final):
+        raise RunFolderError(f"{path}: line {number} has {len(tasks)} tasks and {len(final)} values in 'final_auc'.")
+    return row
+
+
+def _tasks(path: Path) -> list[dict[str, Any]]:
+    """Return the list ``tasks`` in a JSON file of a run."""
+    tasks = read_json(path).get("tasks")
+    if not isinstance(tasks, list) or not tasks:
+        raise RunFolderError(f"{path}: the key 'tasks' is missing or empty. Restore the file.")
+    return tasks
