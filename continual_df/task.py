@@ -85,8 +85,8 @@ class Rows(NamedTuple):
         """Return (sample, label, method, task) of the row at ``index``."""
         return int(self.sample[index]), int(self.label[index]), int(self.method[index]), int(self.task[index])
 
-    def pick(self, index: Tensor) -> Rows:
-        """Return the rows at ``index`` (positions or a boolean mask)."""
+    def pick(self, index: Tensor | slice) -> Rows:
+        """Return the rows at ``index`` (positions, a boolean mask, or a slice, which copies nothing)."""
         return Rows(*(column[index] for column in self))
 
     @classmethod

@@ -11,7 +11,7 @@ from torch import Tensor
 from continual_df.randomness import priority
 
 if TYPE_CHECKING:
-    from continual_df.memory.replay_memory import Candidates
+    from continual_df.memory.candidates import Candidates
 
 
 def select_reservoir(candidates: Candidates, budget: int, seed: int) -> Tensor:

@@ -47,4 +47,4 @@ class Replay(Method):
 
     def end_task(self, task: Task, rows: Rows, extract: Extract) -> None:
         """Let the memory choose from the task's rows."""
-        self.memory.update(rows)
+        self.memory.update(rows, extract)

@@ -5,12 +5,16 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from continual_df.memory import Candidates, ReplayMemory, select_class_balanced, select_reservoir
-from continual_df.memory.replay_memory import SelectionRule
-from continual_df.task import Rows
+from continual_df.memory import Candidates, ReplayMemory, SelectionRule, select_class_balanced, select_reservoir
+from continual_df.task import Rows, View
 
 RULES = [select_reservoir, select_class_balanced]
+
+
+def no_extract(rows: Rows, fields: tuple[str, ...], view: View | None = None) -> dict[str, Tensor]:
+    raise AssertionError("a rule that needs nothing costs no prediction")
 
 
 def make_rows(num: int, task: int, start: int) -> Rows:
@@ -25,7 +29,7 @@ def test_memory_holds_its_capacity_and_no_sample_twice(rule: SelectionRule, capa
     memory = ReplayMemory(capacity, per_task=per_task, rule=rule)
     total = 0
     for task, num in enumerate([40, 3, 25]):
-        memory.update(make_rows(num, task, total))
+        memory.update(make_rows(num, task, total), no_extract)
         total += num
         sizes = [min(capacity, n) for n in [40, 3, 25][: task + 1]]
         assert memory.rows.num == (sum(sizes) if per_task else min(capacity, total))
@@ -34,10 +38,10 @@ def test_memory_holds_its_capacity_and_no_sample_twice(rule: SelectionRule, capa
 
 def test_reservoir_does_not_depend_on_how_rows_arrive() -> None:
     whole = ReplayMemory(10, seed=3)
-    whole.update(make_rows(100, 0, 0))
+    whole.update(make_rows(100, 0, 0), no_extract)
     parts = ReplayMemory(10, seed=3)
     for start in (60, 0, 30):
-        parts.update(make_rows(40 if start == 60 else 30, 0, start))
+        parts.update(make_rows(40 if start == 60 else 30, 0, start), no_extract)
     assert set(whole.rows.sample.tolist()) == set(parts.rows.sample.tolist())
 
 
@@ -67,16 +71,16 @@ def test_rules_are_pure(rule: SelectionRule) -> None:
 
 def test_a_returning_real_is_not_counted_twice() -> None:
     memory = ReplayMemory(100)
-    memory.update(make_rows(10, 0, 0))
+    memory.update(make_rows(10, 0, 0), no_extract)
     again = make_rows(10, 1, 0)
-    memory.update(again)
+    memory.update(again, no_extract)
     assert memory.rows.num == 10
     assert set(memory.rows.task.tolist()) == {0}
 
 
 def test_memory_travels_in_a_state_dict_without_pickle(tmp_path: object) -> None:
     memory = ReplayMemory(5)
-    memory.update(make_rows(10, 0, 0))
+    memory.update(make_rows(10, 0, 0), no_extract)
     path = f"{tmp_path}/memory.pt"
     torch.save(memory.state_dict(), path)
     other = ReplayMemory(5)
