@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,21 +13,21 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
-from torch import Tensor
 
 from continual_df.callbacks.step_checkpoint import StepCheckpoint
 from continual_df.checkpoint_file import load_checkpoint, save_checkpoint
 from continual_df.data.datamodule import StreamDataModule
 from continual_df.data.stream import Stream
-from continual_df.errors import CheckpointError, ConfigError
+from continual_df.errors import CheckpointError
 from continual_df.evaluation.results import write_results
+from continual_df.extraction import Extraction
 from continual_df.failures import explain_failure
 from continual_df.ledger import combine_ranks
 from continual_df.memory import ReplayMemory
 from continual_df.methods.base import Method
 from continual_df.ranks import from_all, is_writer
 from continual_df.run_folder import RunFolder
-from continual_df.task import Rows, Task, View
+from continual_df.task import Rows, Task
 
 MakeTrainer = Callable[[int], pl.Trainer]
 """``make_trainer(number)`` -> a fresh Trainer for task ``number`` (0: the prediction before training)."""
@@ -97,15 +96,16 @@ class _Loop:
             saved = self._newest(task)
             if task.index == 0 and saved is None:
                 state.ledger.task = 0
-                trainer = self.make_trainer(0)
-                self._commit(0, self._predict(trainer, _asked(stream, 0)), None)
+                extract = self._extraction(self.make_trainer(0))
+                self._commit(0, _predict(extract, _asked(stream, 0)), None)
             state.ledger.task = self.checkpoint.task = task.number
             self.data.begin_task(task.index, self.method.batch_plan(task, seen))
             trainer = self.make_trainer(task.number)
             self._fit(trainer, task, saved)
+            extract = self._extraction(trainer)
             with state.ledger.phase("selection"):
-                self.method.end_task(task, seen[-1], functools.partial(self._extract_all, trainer))
-            predictions = self._predict(trainer, _asked(stream, task.number))
+                self.method.end_task(task, seen[-1], extract)
+            predictions = _predict(extract, _asked(stream, task.number))
             self._commit(task.number, predictions, self.method)
             results = self._evaluate(task)
         return results
@@ -179,62 +179,21 @@ class _Loop:
         if is_writer():
             self.folder.commit_task(number, predictions, state, memory)
 
-    def _predict(self, trainer: pl.Trainer, samples: np.ndarray) -> pd.DataFrame:
-        """Return the predictions frame of ``samples``; what the method cannot predict is null."""
-        sample = torch.from_numpy(samples.astype(np.int64))
-        unlabelled = torch.full_like(sample, -1)
-        outputs = self._extract(
-            trainer, Rows(sample, unlabelled, unlabelled, unlabelled), ("fake_logit", "method_logits")
-        )
-        nothing = torch.full((len(sample),), torch.nan)
-        frame = {"sample": samples.astype(np.int64), "logit_fake": outputs.get("fake_logit", nothing).numpy()}
-        if "method_logits" in outputs:
-            logit_NC = outputs["method_logits"].numpy()
-            frame |= {f"logit_method_{c}": logit_NC[:, c] for c in range(logit_NC.shape[1])}
-        return pd.DataFrame(frame)
+    def _extraction(self, trainer: pl.Trainer) -> Extraction:
+        return Extraction(self.method, self.data, trainer, self.checkpoint.signals)
 
-    def _extract_all(
-        self, trainer: pl.Trainer, rows: Rows, fields: tuple[str, ...], view: View | None = None
-    ) -> dict[str, Tensor]:
-        """Return `_extract`, refusing rows without a value."""
-        values = self._extract(trainer, rows, fields, view)
-        if any(value.isnan().any() for value in values.values()):
-            raise ConfigError(
-                "The end of a task needs a prediction of every row that it asks for, and some have none or NaN: remove "
-                "trainer.limit_predict_batches and trainer.fast_dev_run, or lower the learning rate."
-            )
-        return values
 
-    def _extract(
-        self, trainer: pl.Trainer, rows: Rows, fields: tuple[str, ...], view: View | None = None
-    ) -> dict[str, Tensor]:
-        """Return ``fields`` of the predictions for ``rows`` (of their ``view``), in their order, gathered from all processes.
-
-        Rows that the Trainer was told to leave out (``limit_predict_batches``, ``fast_dev_run``) are NaN.
-        """
-        usual, self.method.predict_fields = self.method.predict_fields, fields
-        self.method.predict_view = view
-        try:
-            parts = trainer.predict(self.method, datamodule=_RowsModule(self.data, rows)) or []
-        except Exception as error:
-            self.checkpoint.signals.act()
-            explained = explain_failure(error, self.method.task, None, [])
-            if explained is None:
-                raise
-            raise explained from error
-        finally:
-            self.method.predict_fields, self.method.predict_view = usual, None
-        parts = [part for rank in from_all(parts) for part in rank]
-        outputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
-        sample = outputs.pop("sample", torch.empty(0, dtype=torch.long))
-        found = torch.isin(rows.sample, sample)
-        order = torch.argsort(sample)
-        place = order[torch.searchsorted(sample[order], rows.sample[found])]
-        complete = {}
-        for name, value in outputs.items():
-            complete[name] = value.new_full((rows.num, *value.shape[1:]), torch.nan)
-            complete[name][found] = value[place]
-        return complete
+def _predict(extract: Extraction, samples: np.ndarray) -> pd.DataFrame:
+    """Return the predictions frame of ``samples``; what the method cannot predict is null."""
+    sample = torch.from_numpy(samples.astype(np.int64))
+    unlabelled = torch.full_like(sample, -1)
+    outputs = extract.found(Rows(sample, unlabelled, unlabelled, unlabelled), ("fake_logit", "method_logits"))
+    nothing = torch.full((len(sample),), torch.nan)
+    frame = {"sample": samples.astype(np.int64), "logit_fake": outputs.get("fake_logit", nothing).numpy()}
+    if "method_logits" in outputs:
+        logit_NC = outputs["method_logits"].numpy()
+        frame |= {f"logit_method_{c}": logit_NC[:, c] for c in range(logit_NC.shape[1])}
+    return pd.DataFrame(frame)
 
 
 def _asked(stream: Stream, number: int) -> np.ndarray:
@@ -242,17 +201,6 @@ def _asked(stream: Stream, number: int) -> np.ndarray:
     member = stream.membership
     validation = member.loc[(member["split"] == "val") & member["task"].between(0, number - 1), "sample"]
     return np.union1d(stream.test_samples(), validation.to_numpy())
-
-
-class _RowsModule(pl.LightningDataModule):
-    """Defers the loader until the Trainer has started its processes, so that each takes its share."""
-
-    def __init__(self, data: StreamDataModule, rows: Rows) -> None:
-        super().__init__()
-        self.data, self.rows = data, rows
-
-    def predict_dataloader(self) -> Any:  # noqa: ANN401
-        return self.data.rows_dataloader(self.rows)
 
 
 def _load_best(method: Method, trainer: pl.Trainer) -> None:
