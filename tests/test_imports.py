@@ -49,18 +49,7 @@ ABOVE_GROUND = {
     "run_folder": ("data",),
     "methods": ("losses", "models", "memory", "data", "forgeries", "evaluation"),
     "extraction": ("data", "methods"),
-    "loop": (
-        "losses",
-        "models",
-        "memory",
-        "data",
-        "forgeries",
-        "evaluation",
-        "methods",
-        "run_folder",
-        "callbacks",
-        "extraction",
-    ),
+    "loop": ("memory", "data", "evaluation", "methods", "run_folder", "callbacks", "extraction"),
 }
 """Part -> the parts that it may import besides the ground and itself; commands may import all of them."""
 
