@@ -4,12 +4,13 @@ Images of one group are not independent, so resampling single images makes inter
 that make a control comparable with its twin. A draw gives each group a weight (how often it was drawn), each image
 its group's weight, and the statistic is computed for many draws at once.
 
-[1] Efron and Tibshirani, An introduction to the bootstrap, 1993, chapters 8 and 13
+[1] Efron and Tibshirani, An introduction to the bootstrap, 1993, chapters 8, 13 and 15
+[2] Davison and Hinkley, Bootstrap methods and their application, 1997, chapter 4 (the added one in a p-value)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,26 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+    num_groups: int
+
+
+class LabelledSet(NamedTuple):
+    """One test set that several detectors are measured on: labels and groups of its images, both (N,)."""
+
+    label: ArrayLike
+    group: ArrayLike
+
+
+class Difference(NamedTuple):
+    """A paired difference with its percentile interval and two-sided p-value.
+
+    ``low``, ``high`` and ``p`` are NaN where fewer than two groups, or no draw, can answer.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
     num_groups: int
 
 
@@ -125,32 +146,95 @@ def bootstrap_mean(
     return _percentile([group for _, _, group in kept], mean, num, seed, level)
 
 
-def bootstrap_difference(
-    label: ArrayLike,
-    score_a: ArrayLike,
-    score_b: ArrayLike,
-    group: ArrayLike,
+def paired_bootstrap(
+    sets: Sequence[LabelledSet],
+    scores: Mapping[str, Sequence[Sequence[ArrayLike]]],
+    baseline: str,
     statistic: Statistic = weighted_auc,
     *,
     num: int = 1000,
     seed: int = 0,
     level: float = 0.95,
-) -> Interval:
-    """Return ``statistic(a) - statistic(b)`` for two detectors on the same images, with its paired interval.
+) -> dict[str, Difference]:
+    """Return for each method how far its mean of ``statistic`` over test sets lies above that of ``baseline``.
 
-    Both are computed on the same draws, so what makes a draw easy for both cancels.
+    A draw of groups is one for all methods, seeds and sets, so what makes it easy for all cancels; the seeds of a
+    method are averaged within the draw. The intervals are about the trained detectors on other test groups: what
+    other seeds would bring is not in them. With b draws of a difference d, p = min(1, 2 (1 + min(#{d <= 0}, #{d >= 0})) /
+    (1 + b)) [1, 2].
+
+    Sets whose statistic is NaN on all images (one class) are left out; draws in which it is NaN for one of the others
+    are not used.
+
+    Args:
+        sets: The test sets, the same for all.
+        scores: For each method, for each of its seeds, (N,) finite scores of every set.
+        baseline: Key of ``scores``.
+        statistic: Weighted statistic, such as `weighted_auc`.
+        num: Number of draws, >= 1.
+        seed: Seed of the draws.
+        level: Coverage, in (0, 1).
+
+    Returns:
+        A difference by method, without the baseline.
 
     Raises:
-        ValueError: If an argument is out of range or lengths differ.
+        ValueError: If an argument is out of range, a method has no seed, or lengths differ.
     """
-    label_N, first_N = check_pair(label, score_a)
-    _, second_N = check_pair(label, score_b)
+    if baseline not in scores:
+        raise ValueError(f"baseline must be one of {sorted(scores)}, got {baseline!r}")
+    _check_range(num, level)
+    for name, seeds in scores.items():
+        if not seeds or any(len(each) != len(sets) for each in seeds):
+            raise ValueError(f"scores of {name!r} must have at least one seed and {len(sets)} sets in each")
+    groups = [_check_group(group, label) for label, group in sets]
+    checked = {
+        name: [[check_pair(part.label, score) for part, score in zip(sets, each, strict=True)] for each in seeds]
+        for name, seeds in scores.items()
+    }
+    kept = [
+        at for at, (label, score) in enumerate(checked[baseline][0]) if not np.isnan(_full(statistic, label, score))
+    ]
+    others = [name for name in scores if name != baseline]
+    if not kept:
+        return dict.fromkeys(others, Difference(float("nan"), float("nan"), float("nan"), float("nan"), 0))
+    codes, num_groups = _encode([groups[at] for at in kept])
 
-    def difference(weight_GB: Weights, codes: list[NDArray[np.int64]]) -> NDArray[np.float64]:
-        weight_BN = weight_GB[codes[0]].T
-        return statistic(label_N, first_N, weight_BN) - statistic(label_N, second_N, weight_BN)
+    def differences(weight_GB: Weights) -> NDArray[np.float64]:
+        weight_SBN = [weight_GB[code].T for code in codes]
+        means = {
+            name: np.mean(
+                [
+                    statistic(*each[at], weight_BN)
+                    for each in seeds
+                    for at, weight_BN in zip(kept, weight_SBN, strict=True)
+                ],
+                axis=0,
+            )
+            for name, seeds in checked.items()
+        }
+        found = np.array([means[name] - means[baseline] for name in others])
+        found[np.abs(found) < 1e-12] = 0  # equal scores whose seeds were added up in another order
+        return found
 
-    return _percentile([_check_group(group, label_N)], difference, num, seed, level)
+    value_M = differences(np.ones((num_groups, 1)))[:, 0] if others else np.empty(0)
+    draws = [differences(weight_GB) for weight_GB in _draws(codes, num_groups, num, seed)] if num_groups > 1 else []
+    return {
+        name: _difference(
+            float(value), np.concatenate([draw[at] for draw in draws] or [np.empty(0)]), level, num_groups
+        )
+        for at, (name, value) in enumerate(zip(others, value_M, strict=True))
+    }
+
+
+def _difference(value: float, drawn: NDArray[np.float64], level: float, num_groups: int) -> Difference:
+    """Return ``value`` with the percentiles of its draws and the p-value of `paired_bootstrap`."""
+    usable = drawn[~np.isnan(drawn)]
+    if not len(usable):
+        return Difference(value, float("nan"), float("nan"), float("nan"), num_groups)
+    low, high = np.quantile(usable, [(1 - level) / 2, (1 + level) / 2])
+    fewest = min((usable <= 0).sum(), (usable >= 0).sum())
+    return Difference(value, float(low), float(high), min(1.0, 2 * (1 + int(fewest)) / (1 + len(usable))), num_groups)
 
 
 def _check_group(group: ArrayLike, label: ArrayLike) -> NDArray[np.generic]:
@@ -173,28 +257,39 @@ def _percentile(
     seed: int,
     level: float,
 ) -> Interval:
-    """Draw groups ``num`` times, in chunks that fit in memory, and return the percentiles of the statistic."""
-    if num < 1:
-        raise ValueError(f"num must be >= 1, got {num}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must be in (0, 1), got {level}")
-    code_N, names = pd.factorize(np.concatenate(groups))
-    codes = np.split(code_N, np.cumsum([len(group) for group in groups])[:-1])
-    num_groups = len(names)
+    """Draw groups ``num`` times and return the percentiles of the statistic."""
+    _check_range(num, level)
+    codes, num_groups = _encode(groups)
     value = float(statistic(np.ones((num_groups, 1)), codes)[0]) if num_groups else float("nan")
     if num_groups < 2 or np.isnan(value):
         return Interval(value, float("nan"), float("nan"), num_groups)
-    generator = np.random.default_rng(seed)
-    chunk = max(1, CELLS_AT_ONCE // max(num_groups, *(len(code) for code in codes)))
-    values = []
-    for start in range(0, num, chunk):
-        size = min(chunk, num - start)
-        drawn = generator.integers(num_groups, size=(size, num_groups)) + num_groups * np.arange(size)[:, None]
-        weight_BG = np.bincount(drawn.ravel(), minlength=size * num_groups).reshape(size, num_groups)
-        values.append(statistic(weight_BG.T.astype(np.float64, order="C"), codes))
-    usable = np.concatenate(values)
+    usable = np.concatenate([statistic(weight_GB, codes) for weight_GB in _draws(codes, num_groups, num, seed)])
     usable = usable[~np.isnan(usable)]
     if not len(usable):
         return Interval(value, float("nan"), float("nan"), num_groups)
     low, high = np.quantile(usable, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high), num_groups)
+
+
+def _check_range(num: int, level: float) -> None:
+    if num < 1:
+        raise ValueError(f"num must be >= 1, got {num}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must be in (0, 1), got {level}")
+
+
+def _encode(groups: list[NDArray[np.generic]]) -> tuple[list[NDArray[np.int64]], int]:
+    """Return for each set the number of every image's group, one numbering for all sets, and how many groups there are."""
+    code_N, names = pd.factorize(np.concatenate(groups))
+    return np.split(code_N, np.cumsum([len(group) for group in groups])[:-1]), len(names)
+
+
+def _draws(codes: list[NDArray[np.int64]], num_groups: int, num: int, seed: int) -> Iterator[Weights]:
+    """Yield (G, B) weights of ``num`` draws of the groups, in chunks that fit in memory."""
+    generator = np.random.default_rng(seed)
+    chunk = max(1, CELLS_AT_ONCE // max(num_groups, *(len(code) for code in codes)))
+    for start in range(0, num, chunk):
+        size = min(chunk, num - start)
+        drawn = generator.integers(num_groups, size=(size, num_groups)) + num_groups * np.arange(size)[:, None]
+        weight_BG = np.bincount(drawn.ravel(), minlength=size * num_groups).reshape(size, num_groups)
+        yield weight_BG.T.astype(np.float64, order="C")

@@ -6,10 +6,11 @@ from numpy.typing import NDArray
 
 from continual_df.evaluation import bootstrap
 from continual_df.evaluation.bootstrap import (
+    LabelledSet,
     Part,
-    bootstrap_difference,
     bootstrap_interval,
     bootstrap_mean,
+    paired_bootstrap,
     weighted_auc,
 )
 from continual_df.evaluation.metrics import auc
@@ -95,13 +96,103 @@ def test_mean_leaves_out_sets_of_one_class() -> None:
 def test_paired_difference_is_narrower_than_two_intervals() -> None:
     label, score, group = pairs(noise=1.0)
     better = score + 0.3 * label
-    difference = bootstrap_difference(label, better, score, group, num=400)
+    scores = {"a": [[better]], "b": [[score]]}
+    difference = paired_bootstrap([LabelledSet(label, group)], scores, "b", num=400)["a"]
     assert difference.value == pytest.approx(auc(label, better) - auc(label, score))
     assert difference.low > 0
     single = bootstrap_interval(label, score, group, num=400)
     assert difference.high - difference.low < 0.5 * (single.high - single.low)
-    same = bootstrap_difference(label, score, score, group)
-    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def three_methods(num_groups: int = 12) -> tuple[list[LabelledSet], dict[str, list[list[NDArray[np.float64]]]]]:
+    """Two sets that share groups; methods of two, one and three seeds."""
+    generator = np.random.default_rng(5)
+    labels = [np.arange(num) % 2 for num in (40, 30)]
+    sets = [
+        LabelledSet(label, [f"p{first + g}" for g in generator.integers(num_groups - 4, size=len(label))])
+        for label, first in zip(labels, (0, 4), strict=True)
+    ]
+    scores = {
+        name: [[gain * label + generator.normal(size=len(label)) for label in labels] for _ in range(seeds)]
+        for name, gain, seeds in (("good", 2.0, 2), ("base", 1.0, 1), ("weak", 0.2, 3))
+    }
+    return sets, scores
+
+
+def test_paired_bootstrap_equals_the_double_loop() -> None:
+    sets, scores = three_methods()
+    found = paired_bootstrap(sets, scores, "base", num=60, seed=2)
+    names = list(dict.fromkeys(np.concatenate([np.asarray(part.group) for part in sets]).tolist()))
+    drawn = np.random.default_rng(2).integers(len(names), size=(60, len(names)))
+    draws: dict[str, list[float]] = {"good": [], "weak": []}
+    for draw in drawn:
+        averages = {}
+        for name, seeds in scores.items():
+            areas = []
+            for each in seeds:
+                for part, score in zip(sets, each, strict=True):
+                    label, group = np.asarray(part.label), np.asarray(part.group)
+                    rows = np.concatenate([np.flatnonzero(group == names[g]) for g in draw])
+                    fake, real = score[rows][label[rows] == 1], score[rows][label[rows] == 0]
+                    pairs_won = [(f > r) + 0.5 * (f == r) for f in fake for r in real]
+                    areas.append(np.mean(pairs_won))
+            averages[name] = float(np.mean(areas))
+        for name, values in draws.items():
+            values.append(averages[name] - averages["base"])
+    assert found.keys() == draws.keys()
+    for name, differences in draws.items():
+        expected = np.quantile(differences, [0.025, 0.975])
+        np.testing.assert_allclose([found[name].low, found[name].high], expected, atol=1e-12)
+        tail = min(np.sum(np.array(differences) <= 0), np.sum(np.array(differences) >= 0))
+        assert found[name].p == pytest.approx(min(1, 2 * (1 + tail) / 61))
+        assert found[name].num_groups == len(names)
+    everything = {
+        name: np.mean([auc(part.label, score) for each in seeds for part, score in zip(sets, each, strict=True)])
+        for name, seeds in scores.items()
+    }
+    assert found["good"].value == pytest.approx(everything["good"] - everything["base"])
+    assert found["weak"].value == pytest.approx(everything["weak"] - everything["base"])
+
+
+def test_equal_predictions_differ_by_nothing() -> None:
+    sets, scores = three_methods()
+    scores = {"one": scores["weak"], "same": scores["weak"][::-1]}
+    assert paired_bootstrap(sets, scores, "one", num=50) == {"same": (0, 0, 0, 1, 12)}
+
+
+def test_real_difference_has_a_small_p_and_the_seeds_of_both_signs_agree() -> None:
+    sets, scores = three_methods()
+    down = paired_bootstrap(sets, scores, "good", num=400)["weak"]
+    up = paired_bootstrap(sets, scores, "weak", num=400)["good"]
+    assert down.high < 0 < up.low
+    assert down.p == up.p == pytest.approx(2 / 401)
+    assert (up.value, up.low, up.high) == pytest.approx((-down.value, -down.high, -down.low))
+
+
+def test_p_of_two_equally_good_methods_is_small_as_rarely_as_it_should_be() -> None:
+    small, trials = 0, 200
+    for seed in range(trials):
+        generator = np.random.default_rng(seed)
+        label, group = np.tile([0, 1], 60), np.repeat(np.arange(60), 2)
+        content = np.repeat(generator.normal(size=60), 2)
+        scores = {name: [[label + content + generator.normal(size=120)] for _ in range(2)] for name in ("one", "other")}
+        p = paired_bootstrap([LabelledSet(label, group)], scores, "one", num=100, seed=seed)["other"].p
+        small += p < 0.05
+    # 5 % of 200, give or take three standard deviations (3.1)
+    assert 1 <= small <= 19
+
+
+def test_difference_leaves_out_sets_of_one_class_and_needs_two_groups() -> None:
+    sets, scores = three_methods()
+    expected = paired_bootstrap(sets, scores, "base", num=50)
+    one_class = LabelledSet([1, 1], ["p0", "p1"])
+    longer = {name: [[*each, np.array([0.0, 1.0])] for each in seeds] for name, seeds in scores.items()}
+    assert paired_bootstrap([*sets, one_class], longer, "base", num=50) == expected
+    alone = paired_bootstrap([one_class], {"a": [[[0.0, 1.0]]], "b": [[[0.0, 1.0]]]}, "a")["b"]
+    assert np.isnan(alone[:4]).all()
+    single = paired_bootstrap([LabelledSet([0, 1], ["x", "x"])], {"a": [[[0, 1]]], "b": [[[1, 0]]]}, "a")["b"]
+    assert single.value == -1
+    assert np.isnan(single[1:4]).all()
 
 
 def test_one_group_has_a_value_but_no_interval() -> None:
@@ -117,3 +208,8 @@ def test_wrong_arguments_are_named() -> None:
         bootstrap_interval([0, 1], [0.1, 0.9], [0, 1], level=95)
     with pytest.raises(ValueError, match=r"group must have one entry per image, \(2,\), got \(3,\)"):
         bootstrap_interval([0, 1], [0.1, 0.9], [0, 1, 2])
+    sets, scores = three_methods()
+    with pytest.raises(ValueError, match=r"baseline must be one of \['base', 'good', 'weak'\], got 'best'"):
+        paired_bootstrap(sets, scores, "best")
+    with pytest.raises(ValueError, match="scores of 'weak' must have at least one seed and 2 sets in each"):
+        paired_bootstrap(sets, {**scores, "weak": [scores["weak"][0][:1]]}, "base")
