@@ -175,7 +175,7 @@ class _Loop:
                 "run": self.checkpoint.state.state_dict(),
             }
             kept = getattr(method, "memory", None)
-            memory = kept.rows if isinstance(kept, ReplayMemory) else None
+            memory = {**kept.rows._asdict(), **kept.values} if isinstance(kept, ReplayMemory) else None
         if is_writer():
             self.folder.commit_task(number, predictions, state, memory)
 

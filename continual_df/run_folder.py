@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import Tensor
 
 from continual_df import files, run_lock
 from continual_df.checkpoint_file import load_checkpoint, save_checkpoint, verify_checkpoint
@@ -16,7 +17,6 @@ from continual_df.data.frame_table import write_table
 from continual_df.data.stream import Stream
 from continual_df.errors import CheckpointError, RunFolderError
 from continual_df.files import remove, remove_unfinished, renamed
-from continual_df.task import Rows
 
 CHECKPOINT = "checkpoint.ckpt"
 
@@ -96,9 +96,16 @@ class RunFolder:
         return content
 
     def commit_task(
-        self, number: int, predictions: pd.DataFrame, state: dict[str, Any] | None, memory: Rows | None
+        self, number: int, predictions: pd.DataFrame, state: dict[str, Any] | None, memory: Mapping[str, Tensor] | None
     ) -> None:
-        """Write the predictions after task ``number`` and ``tasks/number``, whose renaming commits the task."""
+        """Write the predictions after task ``number`` and ``tasks/number``, whose renaming commits the task.
+
+        Args:
+            number: The number of tasks trained.
+            predictions: One row an image.
+            state: The checkpoint; None where only the predictions are to be written.
+            memory: Columns of ``memory.parquet``, one entry a remembered image: its row, and what is kept beside it.
+        """
         name = f"predictions/task_{number}.parquet"
         self._write(name, lambda path: predictions.to_parquet(path, index=False))
         if state is None:
@@ -107,7 +114,8 @@ class RunFolder:
             folder.mkdir()
             save_checkpoint(state, folder / CHECKPOINT)
             if memory is not None:
-                columns = {column: values.numpy() for column, values in memory._asdict().items()}
+                arrays = {column: values.numpy() for column, values in memory.items()}
+                columns = {column: list(array) if array.ndim > 1 else array for column, array in arrays.items()}
                 pd.DataFrame(columns).to_parquet(folder / "memory.parquet", index=False)
 
     def last_task(self) -> int:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -70,9 +71,19 @@ def test_a_task_is_committed_whole_or_not_at_all(tmp_path: Path) -> None:
     assert not list((tmp_path / "run/tasks").iterdir())
     assert not [path for path in (tmp_path / "run").rglob("*") if "partial" in path.name]
     rows = Rows(*(torch.arange(2) for _ in Rows._fields))
-    folder.commit_task(1, PREDICTIONS, {"state_dict": {"x": torch.ones(1)}}, rows)
+    folder.commit_task(1, PREDICTIONS, {"state_dict": {"x": torch.ones(1)}}, rows._asdict())
     assert {path.name for path in (tmp_path / "run/tasks/1").iterdir()} == {"checkpoint.ckpt", "memory.parquet"}
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "run/predictions/task_1.parquet"), PREDICTIONS)
+
+
+def test_what_is_kept_beside_remembered_images_stands_beside_their_rows(tmp_path: Path) -> None:
+    logits = torch.tensor([[0.5, -1.0], [2.0, float("nan")]])
+    memory = {"sample": torch.tensor([4, 7]), "fake_logit": torch.tensor([1.5, -2.0]), "method_logits": logits}
+    make_folder(tmp_path / "run").commit_task(1, PREDICTIONS, {"state_dict": {}}, memory)
+    stored = pd.read_parquet(tmp_path / "run/tasks/1/memory.parquet")
+    assert list(stored.columns) == list(memory)
+    assert stored["fake_logit"].tolist() == [1.5, -2.0]
+    torch.testing.assert_close(torch.tensor(np.stack(stored["method_logits"])), logits, equal_nan=True)
 
 
 def test_a_number_that_is_not_finite_is_no_json(tmp_path: Path) -> None:
