@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 import torch.distributed
+import torch.distributed.nn.functional
 from lightning_utilities.core.rank_zero import rank_zero_only
+from torch import Tensor
 
 
 def is_writer() -> bool:
@@ -38,3 +40,17 @@ def largest_of_all(values: list[int], device: torch.device) -> list[int]:
     tensor = torch.tensor(values, device=device)
     torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
     return [int(value) for value in tensor.tolist()]
+
+
+def rows_of_all(rows_BD: Tensor) -> Tensor:
+    """Return the rows of every process one below the other, with their gradients; all must call it.
+
+    A loss over all of these rows, the same in each process, has the gradient of the global batch after DDP's averaging.
+    """
+    if rank_and_size()[1] == 1:
+        return rows_BD
+    sizes: list[int] = from_all(len(rows_BD))
+    padding = rows_BD.new_zeros(max(sizes) - len(rows_BD), *rows_BD.shape[1:])
+    gather: Any = torch.distributed.nn.functional.all_gather  # untyped
+    parts = gather(torch.cat([rows_BD, padding]))
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])

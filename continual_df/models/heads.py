@@ -29,6 +29,12 @@ class TaskHeads(nn.Module):
         """Weights of all heads, stacked."""
         return torch.stack([head.weight for head in self.heads])  # type: ignore[misc]
 
+    @torch.no_grad()
+    def set_weights(self, weight_TCD: Tensor) -> None:
+        """Put ``weight_TCD`` in place of the weights; the parameters stay those that the optimizer knows."""
+        for head, weight_CD in zip(self.heads, weight_TCD, strict=True):
+            head.weight.copy_(weight_CD)  # type: ignore[operator]
+
     def forward(self, feature_BD: Tensor) -> Tensor:
         """Return logit_BTC: every row through every head, so that each head takes part in each step."""
         return torch.stack([head(feature_BD) for head in self.heads], dim=1)
