@@ -29,7 +29,7 @@ class Task:
         methods: Canonical names of the methods that are labelled in this task, without ``real``.
         unlabelled: Methods that are present without a label.
         class_ids: Class id of every method seen up to this task, ``real`` included; ids never change later.
-        real_domain: Domain of this task's reals: 0 where the stream shares one real domain, else ``index``.
+        real_domain: Domain of this task's reals: the index of the first task that it shares one with, or its own.
     """
 
     index: int

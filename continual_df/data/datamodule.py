@@ -127,7 +127,8 @@ class ForgeryStream(StreamDataModule):
         tasks: Tasks in order.
         name: Name of the stream in figures.
         reals: ``reuse``: every task sees all reals of its own sources; ``split``: each real image is in one task only.
-        real_domain: ``task``: the reals of each task are a domain of their own; ``shared``: there is one real domain.
+        real_domain: ``task``: the reals of each task are a domain of their own; ``shared``: there is one real domain;
+            ``source``: tasks of the same sources share one.
         held_out: Methods for testing only (open-world tests, controls).
         max_images: Largest number of images of each class in a task, by split, e.g. ``{train: 500}``.
         fractions: Shares of train, val and test by group for sources that have no splits (or are in ``resplit``).

@@ -22,7 +22,7 @@ HELD_OUT = -1
 """Task index of test rows that belong to no task: held-out methods, controls, and the reals of their sources."""
 
 RealPolicy = Literal["split", "reuse"]
-RealDomain = Literal["shared", "task"]
+RealDomain = Literal["shared", "task", "source"]
 
 
 @dataclass
@@ -132,7 +132,8 @@ def build_stream(
         specs: Tasks in order.
         reals: ``split`` gives each real image to one task only (by group, in proportion to the tasks' fakes);
             ``reuse`` gives every task all reals of its sources.
-        real_domain: Whether the reals of all tasks count as one domain, or each task's as its own.
+        real_domain: Whether the reals of all tasks count as one domain (``shared``), each task's as its own (``task``), or those of
+            tasks with the same sources as one (``source``).
         held_out: Methods for testing only.
         max_images: Largest number of images by split and class (real, fake) in each task; whole groups are preferred,
             so that a real and the fakes made from it stay together.
@@ -155,19 +156,21 @@ def build_stream(
         raise StreamError("The stream has no task: name at least one in data.init_args.tasks.")
     _check_methods(frame, specs, held)
     class_ids = {REAL_METHOD: REAL}
-    tasks, picked = [], []
+    tasks: list[Task] = []
+    picked: list[tuple[Task, Any, Any, list[str]]] = []
     for index, spec in enumerate(specs):
         for method in spec.methods:
             class_ids.setdefault(method, len(class_ids))
-        domain = 0 if real_domain == "shared" else index
         name = spec.name or "+".join(spec.methods)
-        task = Task(index, name, tuple(spec.methods), tuple(spec.unlabelled), dict(class_ids), domain)
-        tasks.append(task)
         inside = frame["source"].isin(spec.source).to_numpy() if spec.source else np.ones(len(frame), dtype=bool)
         labelled = frame["method"].isin(spec.methods).to_numpy() & inside
         unlabelled = frame["method"].isin(spec.unlabelled).to_numpy() & inside & (frame["split"] == "train").to_numpy()
         own = sorted(set(frame.loc[labelled | unlabelled, "source"]))
-        picked.append((task, labelled, unlabelled, own))
+        domains = {"shared": 0, "task": index, "source": next((t.index for t, *_, o in picked if o == own), index)}
+        tasks.append(
+            Task(index, name, tuple(spec.methods), tuple(spec.unlabelled), dict(class_ids), domains[real_domain])
+        )
+        picked.append((tasks[-1], labelled, unlabelled, own))
     owner = _share_reals(frame, picked, seed) if reals == "split" else None
     parts = []
     for task, labelled, unlabelled, own in picked:

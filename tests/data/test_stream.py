@@ -130,3 +130,9 @@ def test_the_hash_tells_streams_apart() -> None:
     assert one.describe()["hash"] == build_stream(data, [TaskSpec(["a"]), TaskSpec(["b"])]).describe()["hash"]
     assert one.describe()["hash"] != build_stream(data, [TaskSpec(["b"]), TaskSpec(["a"])]).describe()["hash"]
     assert one.describe()["tasks"][0]["counts"]["train"] == {"a": 6, "real": 12}
+
+
+def test_tasks_of_the_same_sources_can_share_a_real_domain() -> None:
+    specs = [TaskSpec(["a"]), TaskSpec(["b"]), TaskSpec(["c"])]
+    streams = build_stream(table({"a": "x", "b": "y", "c": "x"}, {"x": 4, "y": 4}), specs, real_domain="source")
+    assert [task.real_domain for task in streams.tasks] == [0, 1, 0]
