@@ -166,9 +166,7 @@ def fingerprint(run: Path) -> dict[str, bytes]:
         name = str(path.relative_to(run))
         if path.suffix == ".ckpt":
             state = torch.load(path, weights_only=True)["state_dict"]
-            for key, value in state.items():
-                rows = value if isinstance(value, dict) else {"": value}
-                found |= {f"{name}:{key}.{part}": tensor.numpy().tobytes() for part, tensor in rows.items()}
+            found |= {f"{name}:{key}": tensor.numpy().tobytes() for key, tensor in tensors_of(state, "")}
         elif name == "compute.json":
             for task in json.loads(path.read_text())["tasks"]:
                 for phase, cost in task["phases"].items():
@@ -177,3 +175,12 @@ def fingerprint(run: Path) -> dict[str, bytes]:
         elif name not in (".lock", "config.yaml"):
             found[name] = path.read_bytes()
     return found
+
+
+def tensors_of(state: dict[str, Any], prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield every tensor in a state dict, those in extra states too."""
+    for key, value in state.items():
+        if isinstance(value, dict):
+            yield from tensors_of(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", torch.as_tensor(value)

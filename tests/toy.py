@@ -197,6 +197,6 @@ METHOD_CLASSES: dict[str, type[Method]] = {
 def method_arguments(name: str) -> dict[str, Any]:
     """Return what method ``name`` needs besides a detector, as in a YAML file: a small memory where it takes one."""
     needed: dict[str, Any] = {}
-    if "memory" in inspect.signature(METHOD_CLASSES[name]).parameters:
+    if any("memory" in inspect.signature(cls).parameters for cls in METHOD_CLASSES[name].__mro__):
         needed["memory"] = {"class_path": "ReplayMemory", "init_args": {"capacity": 8}}
     return needed

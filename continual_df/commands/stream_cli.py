@@ -22,13 +22,24 @@ from continual_df.commands.config_errors import check_configs, explain, first_al
 from continual_df.data import readers
 from continual_df.data.datamodule import BenchmarkStream, ForgeryStream, StreamDataModule
 from continual_df.errors import ConfigError
-from continual_df.memory import ReplayMemory
-from continual_df.methods import Finetune, Joint, Method, Replay
+from continual_df.memory import ReplayMemory, SparseUniform, VendiGreedy
+from continual_df.methods import SURLID, Finetune, Joint, Method, Replay
 from continual_df.metrics_log import MetricsLog
 from continual_df.models.detector import TimmDetector
 from continual_df.run_folder import RunFolder
 
-CLASSES = (BenchmarkStream, ForgeryStream, Finetune, Joint, Replay, ReplayMemory, TimmDetector)
+CLASSES = (
+    BenchmarkStream,
+    ForgeryStream,
+    Finetune,
+    Joint,
+    Replay,
+    ReplayMemory,
+    SparseUniform,
+    SURLID,
+    TimmDetector,
+    VendiGreedy,
+)
 """Imported, as all readers are, so that a YAML may use the bare class name as class_path."""
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from continual_df.memory.candidates import SelectionRule, collect_candidates
+from continual_df.memory.candidates import Candidates, SelectionRule, collect_candidates
 from continual_df.memory.reservoir import select_reservoir
 from continual_df.task import Extract, Rows
 
@@ -41,8 +41,8 @@ class ReplayMemory(nn.Module):
         self.stored: tuple[str, ...] = ()
         self.values: dict[str, Tensor] = {}
 
-    def update(self, new: Rows, extract: Extract) -> None:
-        """Take in the training rows of a task that ended.
+    def update(self, new: Rows, extract: Extract) -> Candidates:
+        """Take in the training rows of a task that ended, and return what the rule chose from.
 
         A sample that is in memory already (a real that returns) is not counted twice: it keeps its first membership.
 
@@ -52,7 +52,7 @@ class ReplayMemory(nn.Module):
         """
         new = new.pick(~torch.isin(new.sample, self.rows.sample))
         if new.num == 0:
-            return
+            return Candidates(new)
         candidates = collect_candidates(self._candidate_rows(new), self.rule, extract)
         chosen = candidates.rows.pick(self.rule(candidates, self.capacity, self.seed))
         fresh = chosen.pick(~torch.isin(chosen.sample, self.rows.sample))
@@ -64,6 +64,7 @@ class ReplayMemory(nn.Module):
             kept = torch.isin(rows.sample, chosen.sample)
             rows, self.values = rows.pick(kept), {name: value[kept] for name, value in self.values.items()}
         self.rows = rows
+        return candidates
 
     def _candidate_rows(self, new: Rows) -> Rows:
         """Return what the rule may choose from, domain after domain, so that it gets each without a copy of features."""
