@@ -78,13 +78,12 @@ class ReplayMemory(nn.Module):
             ValueError: A sample is not in memory.
         """
         wanted_B = sample_B.cpu()
-        order = self.rows.sample.argsort()
-        sorted_M = self.rows.sample[order]
-        place_B = torch.searchsorted(sorted_M, wanted_B).clamp(max=max(self.rows.num - 1, 0))
-        known_B = torch.isin(wanted_B, sorted_M)
+        known_B = torch.isin(wanted_B, self.rows.sample)
         if not known_B.all():
             raise ValueError(f"the memory holds no {name} of samples {wanted_B[~known_B].tolist()}")
-        return self.values[name][order[place_B]].to(sample_B.device)
+        order_M = self.rows.sample.argsort()
+        place_B = torch.searchsorted(self.rows.sample[order_M], wanted_B)
+        return self.values[name][order_M[place_B]].to(sample_B.device)
 
     def get_extra_state(self) -> dict[str, dict[str, Tensor]]:
         """Return rows and values for the checkpoint, as plain tensors."""
