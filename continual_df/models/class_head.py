@@ -1,0 +1,41 @@
+"""A head whose outputs are class ids: real, then every forgery method in the order in which it came."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ClassHead(nn.Module):
+    """A linear layer that grows: one output for each class id so far; what older ones have learnt stays as it is.
+
+    Args:
+        num_features: Length D of the pooled vector.
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features, self.num_classes = num_features, 0
+        self.parts = nn.ModuleList()
+
+    def grow(self, num_classes: int) -> None:
+        """Add outputs, on the device of the others, until there are ``num_classes``."""
+        added = num_classes - self.num_classes
+        if added > 0:
+            device = self.parts[0].weight.device if len(self.parts) else None
+            self.parts.append(nn.Linear(self.num_features, added, device=device))
+            self.num_classes = num_classes
+
+    @property
+    def weight_CD(self) -> Tensor:
+        """Weights of all outputs, by class id."""
+        return torch.cat([part.weight for part in self.parts])  # type: ignore[misc]
+
+    def forward(self, feature_BD: Tensor) -> Tensor:
+        """Return logit_BC, by class id."""
+        return torch.cat([part(feature_BD) for part in self.parts], dim=1)
+
+
+def fake_against_real(logit_BC: Tensor) -> Tensor:
+    """Return ``log sum_{c > 0} exp(logit_c) - logit_0`` (B,): the logit of P(fake) of a softmax over class ids."""
+    return logit_BC[:, 1:].logsumexp(dim=1) - logit_BC[:, 0]
