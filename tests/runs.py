@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,15 @@ class RunBuilder:
             {"index": index, "name": "+".join(methods), "methods": list(methods), "unlabelled": [], "real_domain": 0}
             for index, methods in enumerate(self.tasks)
         ]
-        (folder / "stream.json").write_text(json.dumps({"schema": 1, "name": "toy", "tasks": tasks, "held_out": []}))
+        members = json.dumps([[self.images[sample]["path"], task, split] for sample, task, split in self.members])
+        stream = {
+            "schema": 1,
+            "name": "toy",
+            "tasks": tasks,
+            "held_out": [],
+            "hash": f"{zlib.crc32(members.encode()):08x}",
+        }
+        (folder / "stream.json").write_text(json.dumps(stream))
         (folder / "config.yaml").write_text(config)
         for row, values in logits.items():
             logit = np.asarray(values, dtype=np.float32)
@@ -55,6 +64,30 @@ class RunBuilder:
                 folder / "predictions" / f"task_{row}.parquet"
             )
         return folder
+
+
+def finish_run(run: Path, *, train_flops: float = 1e12, memory: Mapping[str, Sequence[Any]] | None = None) -> Path:
+    """Add to ``run`` what the loop leaves at the end: costs, some of them of validation, and the memory's columns."""
+    num_tasks = len(json.loads((run / "stream.json").read_text())["tasks"])
+
+    def cost(flops: float, seconds: float) -> dict[str, float]:
+        return {"flops": flops, "seconds": seconds}
+
+    tasks = [{"task": 0, "phases": {"predict": cost(7, 0.5)}}]
+    for task in range(1, num_tasks + 1):
+        phases = {
+            "train": cost(train_flops, 10),
+            "validate": cost(5, 1),
+            "teacher": cost(100, 2),
+            "predict": cost(7, 0.5),
+        }
+        tasks.append({"task": task, "phases": phases})
+    (run / "compute.json").write_text(json.dumps({"schema": 1, "tasks": tasks}))
+    folder = run / "tasks" / str(num_tasks)
+    folder.mkdir(parents=True)
+    if memory is not None:
+        pd.DataFrame(memory).to_parquet(folder / "memory.parquet", index=False)
+    return run
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from continual_df.errors import RunFolderError
 from continual_df.evaluation.recipe import read_recipe
 from continual_df.evaluation.results import stream_title
 from continual_df.evaluation.run_files import is_run
+from continual_df.evaluation.seed_groups import group_by_seed
 from continual_df.plots.run_group import RunGroup
 
 
@@ -48,20 +49,17 @@ def group_runs(results: dict[Path, dict[str, Any]]) -> list[RunGroup]:
     Two runs of one seed are never averaged: the second begins a group of its own. Groups that would share a name carry
     the name of their first run's folder too.
     """
-    members: dict[tuple[object, ...], list[Path]] = {}
-    recipes = {run: read_recipe(run) for run in results}
-    for run, result in results.items():
-        recipe, tasks = recipes[run], tuple(task["name"] for task in result["tasks"])
-        key: tuple[object, ...] = (recipe.method, result["stream"], tasks, recipe.settings)
-        while any(recipes[other].seed == recipe.seed for other in members.get(key, [])):
-            key = (*key, recipe.seed)
-        members.setdefault(key, []).append(run)
-    folders = run_names(list(results))
-    titles = [(recipes[runs[0]].method, stream_title(results[runs[0]])) for runs in members.values()]
+    runs, recipes = list(results), [read_recipe(run) for run in results]
+    tasks = [tuple(task["name"] for task in result["tasks"]) for result in results.values()]
+    streams = [(result["stream"], names) for result, names in zip(results.values(), tasks, strict=True)]
+    keys = [(recipe.method, recipe.settings, stream) for recipe, stream in zip(recipes, streams, strict=True)]
+    members = group_by_seed(keys, [recipe.seed for recipe in recipes])
+    folders = run_names(runs)
+    titles = [(recipes[first].method, stream_title(results[runs[first]])) for first, *_ in members]
     groups = []
-    for runs, (method, stream) in zip(members.values(), titles, strict=True):
-        name = method if titles.count((method, stream)) == 1 else f"{method} ({folders[runs[0]]})"
-        groups.append(RunGroup(name, stream, [results[run] for run in runs]))
+    for positions, (method, stream) in zip(members, titles, strict=True):
+        name = method if titles.count((method, stream)) == 1 else f"{method} ({folders[runs[positions[0]]]})"
+        groups.append(RunGroup(name, stream, [results[runs[at]] for at in positions]))
     return groups
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,23 +179,48 @@ def read_summaries(path: Path) -> list[Row]:
         raise RunFolderError(f"{path}: cannot be read ({error}). Restore the file.") from None
 
 
+def format_summaries(rows: Sequence[Row]) -> str:
+    """Return ``rows`` as the text of a CSV file that `read_summaries` reads."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
 def _parse(path: Path, number: int, line: dict[str | Any, Any]) -> Row:
     """Return one line of a CSV file as a row."""
+    if None in line or None in line.values():  # what csv gives for fields too many, or too few
+        raise RunFolderError(
+            f"{path}: line {number} has other fields than the first line names. Remove or complete it."
+        )
     row: Row = {}
     for column, kind in COLUMNS.items():
         text = line[column]
-        if text is None:
-            raise RunFolderError(f"{path}: line {number} ends before column '{column}'. Remove or complete it.")
-        try:
-            row[column] = text if kind is str else kind(text) if text else None
-        except ValueError:
-            raise RunFolderError(
-                f"{path}: line {number}, column '{column}': a number is expected, found {text!r}. Correct the line."
-            ) from None
+        row[column] = text if kind is str else _number(kind, text, path, number, column)
     tasks, final = str(row["tasks"]).split(SEPARATOR), str(row["final_auc"]).split(SEPARATOR)
     if len(tasks) != len(final):
-        raise RunFolderError(f"{path}: line {number} has {len(tasks)} tasks and {len(final)} values in 'final_auc'.")
+        raise RunFolderError(
+            f"{path}: line {number} has {len(tasks)} tasks and {len(final)} values in column 'final_auc'. Correct the line."
+        )
+    for value in final:
+        _number(float, value, path, number, "final_auc")
     return row
+
+
+def _number(kind: type[str | int | float], text: str, path: Path, number: int, column: str) -> int | float | None:
+    """Return the finite number in a field, None for an empty one."""
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or (kind is int and not value.is_integer()):
+        raise RunFolderError(
+            f"{path}: line {number}, column '{column}': a number is expected, found {text!r}. Correct the line."
+        )
+    return int(value) if kind is int else value  # a program that saw gaps has written whole numbers as 7.0
 
 
 def _tasks(path: Path) -> list[dict[str, Any]]:

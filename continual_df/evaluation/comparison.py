@@ -1,0 +1,150 @@
+"""Methods side by side, from the rows of their runs: means and spreads over seeds, stream by stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from continual_df.evaluation.run_summary import SEPARATOR, Row
+from continual_df.evaluation.seed_groups import group_by_seed, tell_apart
+
+SCORES = ("average_auc", "forgetting", "bwt", "fwt", "average_incremental", "plasticity")
+COSTS = ("memory_images", "memory_bytes", "train_flops", "train_seconds")
+FINAL = "final_auc"
+LOWER_IS_BETTER = ("forgetting", *COSTS)
+
+
+class Quantity(NamedTuple):
+    """What one column of a comparison shows: a column of the rows, or the final AUC of the task at a position."""
+
+    name: str
+    task: int | None = None
+
+
+class Spread(NamedTuple):
+    """Mean and standard deviation (n - 1) over ``num`` runs in which a quantity was measured.
+
+    ``mean`` is None for none, ``deviation`` for fewer than two.
+    """
+
+    mean: float | None
+    deviation: float | None
+    num: int
+
+
+@dataclass(frozen=True)
+class MethodRows:
+    """The runs of one method with one recipe, one a seed.
+
+    Attributes:
+        name: Name of the method; no other on the stream has it.
+        rows: One a run.
+        positions: Where they stood among the rows given.
+    """
+
+    name: str
+    rows: list[Row]
+    positions: list[int]
+
+    def spread(self, quantity: Quantity) -> Spread:
+        """Return mean and standard deviation of ``quantity`` over the runs in which it was measured."""
+        found = [value for row in self.rows if (value := _value(row, quantity)) is not None]
+        deviation = float(np.std(found, ddof=1)) if len(found) > 1 else None
+        return Spread(float(np.mean(found)) if found else None, deviation, len(found))
+
+
+@dataclass(frozen=True)
+class StreamComparison:
+    """The methods on one stream: the same images in the same tasks and splits.
+
+    Attributes:
+        title: Name of the stream; no other stream has it.
+        stream_hash: Hash of the membership.
+        tasks: Names of the tasks in order.
+        methods: The methods in order of first appearance.
+    """
+
+    title: str
+    stream_hash: str
+    tasks: list[str]
+    methods: list[MethodRows]
+
+    @property
+    def quantities(self) -> list[Quantity]:
+        """Everything that can be compared, in the order of tables."""
+        finals = [Quantity(FINAL, position) for position in range(len(self.tasks))]
+        return [*map(Quantity, SCORES), *finals, *map(Quantity, COSTS)]
+
+    def best(self, quantity: Quantity) -> list[bool]:
+        """Return for each method whether none is better, to the digits of `rounded`; all False for a single method."""
+        means = [method.spread(quantity).mean for method in self.methods]
+        values = [None if mean is None else rounded(quantity, mean) for mean in means]
+        known = [value for value in values if value is not None]
+        if len(self.methods) < 2 or not known:
+            return [False] * len(self.methods)
+        goal = min(known) if quantity.name in LOWER_IS_BETTER else max(known)
+        return [value == goal for value in values]
+
+
+def rounded(quantity: Quantity, value: float) -> float:
+    """Return ``value`` to the digits that tables show: three behind the point, for costs whole ones or three in all."""
+    if quantity.name in ("memory_bytes", "train_flops"):
+        return float(f"{value:.3g}")
+    return float(round(value)) if quantity.name in COSTS else round(value, 3) + 0.0
+
+
+def compare_rows(rows: Sequence[Row], details: Sequence[str]) -> list[StreamComparison]:
+    """Return one comparison a stream; runs on streams that differ in membership or in tasks are never together.
+
+    Args:
+        rows: Rows of `continual_df.evaluation.run_summary.run_summary`.
+        details: For each row, what tells its method from another of the same name.
+    """
+    streams = [(row["stream_hash"], row["tasks"]) for row in rows]
+    members = {stream: [at for at, other in enumerate(streams) if other == stream] for stream in dict.fromkeys(streams)}
+    names = [str(rows[positions[0]]["stream"]) for positions in members.values()]
+    titles = tell_apart(names, [str(stream_hash)[:8] for stream_hash, _ in members])
+    return [
+        StreamComparison(title, str(stream_hash), str(tasks).split(SEPARATOR), _methods(rows, details, positions))
+        for title, ((stream_hash, tasks), positions) in zip(titles, members.items(), strict=True)
+    ]
+
+
+def describe_difference(stream: StreamComparison, other: StreamComparison) -> str:
+    """Return in one sentence why the runs on ``stream`` are not compared with those on ``other``."""
+    if stream.tasks == other.tasks:
+        what = f"has the same tasks of other images (membership {stream.stream_hash[:8]}, not {other.stream_hash[:8]})"
+    elif sorted(stream.tasks) == sorted(other.tasks):
+        what = f"has the same tasks in another order ({', '.join(stream.tasks)})"
+    else:
+        added = [name for name in stream.tasks if name not in other.tasks]
+        lacking = [name for name in other.tasks if name not in stream.tasks]
+        parts = [f"{word} {', '.join(names)}" for word, names in (("with", added), ("without", lacking)) if names]
+        what = f"has other tasks ({' and '.join(parts)})" if parts else "has other tasks"
+    return f"Stream '{stream.title}' is not compared with '{other.title}': it {what}."
+
+
+def _methods(rows: Sequence[Row], details: Sequence[str], positions: list[int]) -> list[MethodRows]:
+    """Return the methods among the rows of one stream."""
+    groups = group_by_seed(
+        [(rows[at]["method"], rows[at]["recipe"]) for at in positions], [_seed(rows[at]) for at in positions]
+    )
+    members = [[positions[index] for index in group] for group in groups]
+    names = tell_apart([str(rows[group[0]]["method"]) for group in members], [details[group[0]] for group in members])
+    return [MethodRows(name, [rows[at] for at in group], group) for name, group in zip(names, members, strict=True)]
+
+
+def _seed(row: Row) -> int | None:
+    seed = row["seed"]
+    return seed if isinstance(seed, int) else None
+
+
+def _value(row: Row, quantity: Quantity) -> float | None:
+    """Return one number of a row, None where it was not measured."""
+    value = row[quantity.name]
+    if quantity.task is not None:
+        value = str(value).split(SEPARATOR)[quantity.task]
+    return None if value is None or value == "" else float(value)
