@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
 
 from continual_df.data.dataset import to_unit
 from continual_df.data.images import TableImages
 from continual_df.data.stream import Stream
 from continual_df.memory import ReplayMemory, select_class_balanced, select_herding
-from continual_df.methods import DERpp, Finetune, ICaRL, Method
+from continual_df.methods import DFIL, DERpp, Finetune, ICaRL, Method
 from continual_df.methods.replay import Replay
 from continual_df.models.detector import Detector
+from continual_df.models.frozen_copy import FrozenCopy
 from continual_df.task import Rows, Task
 from tests.made_up_tasks import extract_of, make_batch, make_rows, make_tasks, noise, train_on, train_step, train_task
 from tests.toy import NoisyDetector, TinyDetector
@@ -50,7 +51,12 @@ MAKERS: dict[str, Make] = {
     "icarl binary nearest mean": make(ICaRL, targets="binary", classifier="nearest_mean"),
     "icarl without distillation": make(ICaRL, distillation=0.0),
     "der++": make(DERpp),
+    "dfil": make(DFIL),
 }
+
+
+TEACHERS = [name for name, build in MAKERS.items() if hasattr(build(), "teacher") and "without" not in name]
+"""Those that are held by what the last model says."""
 
 
 @pytest.fixture(params=MAKERS)
@@ -97,6 +103,39 @@ def test_a_teacher_gets_no_gradient_and_keeps_its_statistics(maker: Make) -> Non
     assert all(torch.equal(value, method.state_dict()[name]) for name, value in teacher.items())
     frozen = [parameter for name, parameter in method.named_parameters() if name.startswith("teacher")]
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in frozen)
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_a_teacher_is_the_detector_as_the_last_task_left_it(name: str) -> None:
+    method = MAKERS[name](NoisyDetector())
+    (rows,) = train_on(method, SIX[:1])
+    left = extract_of(method)(rows, ("features",))["features"]
+    method.begin_task(SIX[1])
+    teacher = method.train().teacher
+    assert isinstance(teacher, FrozenCopy)
+    assert torch.equal(teacher(make_batch(rows)["image"]).pooled_BD, left)
+
+
+def test_all_heads_are_trained_and_in_the_checkpoint(maker: Make) -> None:
+    method = maker()
+    for task in SIX[:3]:
+        method.begin_task(task)
+    heads = [module for module in method.head.modules() if isinstance(module, nn.Linear)]
+    parameters = {id(parameter): name for name, parameter in method.named_parameters()}
+    names = {parameters[id(parameter)] for head in heads for parameter in head.parameters()}
+    trained = {id(parameter) for group in method.configure_optimizers().param_groups for parameter in group["params"]}
+    assert {name for one, name in parameters.items() if one in trained} >= names
+    assert set(method.state_dict()) >= names
+
+
+def test_current_and_replayed_rows_go_through_the_detector_at_once(maker: Make) -> None:
+    method = maker()
+    (old,) = train_on(method, SIX[:1])
+    method.begin_task(SIX[1])
+    calls: list[int] = []
+    method.detector.register_forward_hook(lambda detector, images, features: calls.append(len(images[0])))
+    method.losses(make_batch(Rows.concat([make_rows(SIX[1]), old]), old.num))
+    assert len(calls) == 1
 
 
 def forgetting(method: Method, stream: Stream) -> float:
