@@ -23,7 +23,7 @@ from continual_df.data import readers
 from continual_df.data.datamodule import BenchmarkStream, ForgeryStream, StreamDataModule
 from continual_df.errors import ConfigError
 from continual_df.memory import ReplayMemory, SparseUniform, VendiGreedy
-from continual_df.methods import DFIL, SURLID, DERpp, Finetune, ICaRL, Joint, Method, Replay
+from continual_df.methods import DFIL, ERACE, SURLID, DERpp, Finetune, ICaRL, Joint, LwF, Method, OnlineEWC, Replay
 from continual_df.metrics_log import MetricsLog
 from continual_df.models.detector import TimmDetector
 from continual_df.run_folder import RunFolder
@@ -32,10 +32,13 @@ CLASSES = (
     BenchmarkStream,
     DERpp,
     DFIL,
+    ERACE,
     ForgeryStream,
     Finetune,
     ICaRL,
     Joint,
+    LwF,
+    OnlineEWC,
     Replay,
     ReplayMemory,
     SparseUniform,

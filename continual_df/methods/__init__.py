@@ -3,10 +3,26 @@
 from continual_df.methods.base import Method, Prediction
 from continual_df.methods.der import DERpp
 from continual_df.methods.dfil import DFIL
+from continual_df.methods.er_ace import ERACE
+from continual_df.methods.ewc import OnlineEWC
 from continual_df.methods.finetune import Finetune
 from continual_df.methods.icarl import ICaRL
 from continual_df.methods.joint import Joint
+from continual_df.methods.lwf import LwF
 from continual_df.methods.replay import Replay
 from continual_df.methods.sur_lid import SURLID
 
-__all__ = ["DFIL", "SURLID", "DERpp", "Finetune", "ICaRL", "Joint", "Method", "Prediction", "Replay"]
+__all__ = [
+    "DFIL",
+    "ERACE",
+    "SURLID",
+    "DERpp",
+    "Finetune",
+    "ICaRL",
+    "Joint",
+    "LwF",
+    "Method",
+    "OnlineEWC",
+    "Prediction",
+    "Replay",
+]

@@ -17,7 +17,7 @@ from continual_df.data.dataset import to_unit
 from continual_df.data.images import TableImages
 from continual_df.data.stream import Stream
 from continual_df.memory import ReplayMemory, select_class_balanced, select_herding
-from continual_df.methods import DFIL, DERpp, Finetune, ICaRL, Method
+from continual_df.methods import DFIL, ERACE, DERpp, Finetune, ICaRL, LwF, Method, OnlineEWC
 from continual_df.methods.replay import Replay
 from continual_df.models.detector import Detector
 from continual_df.models.frozen_copy import FrozenCopy
@@ -52,6 +52,10 @@ MAKERS: dict[str, Make] = {
     "icarl without distillation": make(ICaRL, distillation=0.0),
     "der++": make(DERpp),
     "dfil": make(DFIL),
+    "lwf": make(LwF),
+    "lwf with a head a task": make(LwF, heads="task"),
+    "er-ace": make(ERACE),
+    "ewc": make(OnlineEWC, strength=0.1),
 }
 
 
@@ -139,7 +143,7 @@ def test_current_and_replayed_rows_go_through_the_detector_at_once(maker: Make) 
 
 
 def forgetting(method: Method, stream: Stream) -> float:
-    """Train on the toy stream, and return the mean loss of AUC of the tasks before the last."""
+    """Learn the toy stream, and return the mean loss of AUC of the tasks before the last."""
     pictures = TableImages(stream.table)
 
     @functools.cache
@@ -159,7 +163,7 @@ def forgetting(method: Method, stream: Stream) -> float:
         seen.append(stream.rows(task.index, "train"))
         train_task(method, task, seen, epochs=12, lr=0.03, images=images)
         learnt.append(auc(task))
-    assert learnt[0] > 0.9
+    assert min(learnt) > 0.9
     return float(np.mean([was - auc(task) for was, task in zip(learnt[:-1], stream.tasks[:-1], strict=True)]))
 
 
@@ -168,6 +172,8 @@ def forgetting_of_finetune(toy_stream: Stream) -> float:
     return forgetting(make(Finetune)(), toy_stream)
 
 
-def test_it_forgets_less_than_finetune(maker: Make, toy_stream: Stream, forgetting_of_finetune: float) -> None:
+def test_it_learns_every_task_and_forgets_less_than_finetune(
+    maker: Make, toy_stream: Stream, forgetting_of_finetune: float
+) -> None:
     lost = forgetting(maker(), toy_stream)
     assert lost < forgetting_of_finetune - 0.03
