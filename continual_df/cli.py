@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "train a method on a stream, evaluate it after every task",
     "plot": "draw the figures of one or more runs from their logged files",
     "evaluate": "recompute results.json of a run from its predictions",
+    "compare": "put methods side by side, over seeds, and say which differences are real",
     "audit": "look for leaks, shortcuts and doubtful labels in the data of a run",
     "data": "check a data set for leaks, or build its frame table",
     "forge": "make a data set of procedural forgeries from real face photos",

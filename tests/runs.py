@@ -15,6 +15,8 @@ import pyarrow.parquet
 import pytest
 from numpy.typing import ArrayLike
 
+from continual_df.evaluation.results import write_results
+
 WriteRun = Callable[..., Path]
 
 
@@ -67,7 +69,7 @@ class RunBuilder:
 
 
 def finish_run(run: Path, *, train_flops: float = 1e12, memory: Mapping[str, Sequence[Any]] | None = None) -> Path:
-    """Add to ``run`` what the loop leaves at the end: costs, some of them of validation, and the memory's columns."""
+    """Add to ``run`` what the loop leaves at the end: costs, some of them of validation, the memory's columns, results."""
     num_tasks = len(json.loads((run / "stream.json").read_text())["tasks"])
 
     def cost(flops: float, seconds: float) -> dict[str, float]:
@@ -87,6 +89,7 @@ def finish_run(run: Path, *, train_flops: float = 1e12, memory: Mapping[str, Seq
     folder.mkdir(parents=True)
     if memory is not None:
         pd.DataFrame(memory).to_parquet(folder / "memory.parquet", index=False)
+    write_results(run, num_draws=1)
     return run
 
 

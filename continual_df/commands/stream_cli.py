@@ -98,6 +98,12 @@ class StreamCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the settings that stand beside Lightning's own."""
         parser.add_argument("--run_dir", type=str, default="runs/run", help="folder that the run writes; must be new")
+        parser.add_argument(
+            "--name",
+            type=str | None,
+            default=None,
+            help="name of the method in figures and tables (default: its class)",
+        )
         parser.add_argument("--max_flops", type=float | None, default=None, help="training FLOPs of each task at most")
         parser.add_argument(
             "--resume", type=str | None, default=None, help="run folder to continue, in place of a config"

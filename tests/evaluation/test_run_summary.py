@@ -151,10 +151,9 @@ def test_rows_come_back_from_a_file_as_they_were(write_run: WriteRun, tmp_path: 
 
 
 def test_separator_in_the_name_of_a_task_does_not_split_it(write_run: WriteRun) -> None:
-    run = finish_run(write_run("run"))
-    stream = run / "stream.json"
+    stream = write_run("run") / "stream.json"
     stream.write_text(stream.read_text().replace('"name": "swap"', '"name": "swap|old"'))
-    assert run_summary(run)["tasks"] == "swap/old|warp|paint"
+    assert run_summary(finish_run(stream.parent))["tasks"] == "swap/old|warp|paint"
 
 
 @pytest.mark.parametrize(

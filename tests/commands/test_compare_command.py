@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import io
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from continual_df import cli
+from continual_df.commands.comparison_tables import comparison_tables, markdown
+from continual_df.evaluation.comparison import compare_rows
+from continual_df.evaluation.results import evaluate_run
+from continual_df.evaluation.run_summary import Row, read_summaries, run_summary
+from tests.runs import WriteRun, finish_run
+
+FILES = {"comparison.md", "comparison.csv", "differences.csv", "runs.csv"}
+
+
+def compare(*arguments: object) -> int:
+    return cli.main(["compare", *map(str, arguments)])
+
+
+@pytest.fixture
+def two_methods(write_run: WriteRun, tmp_path: Path) -> Path:
+    """Finetune, which forgets, with two seeds, and Replay, which hardly does and costs twice as much, with three."""
+    for seed in range(2):
+        finish_run(write_run(f"runs/finetune_{seed}", method="Finetune", seed=seed, fade=0.9), train_flops=1e9)
+    for seed in range(3):
+        finish_run(write_run(f"runs/replay_{seed}", method="Replay", seed=seed, fade=0.1), train_flops=2e9)
+    return tmp_path / "runs"
+
+
+def test_table_holds_mean_and_spread_of_every_method(
+    two_methods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(two_methods, "--out", tmp_path / "out", "--draws", 100) == 0
+    printed = capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    found = [evaluate_run(two_methods / f"replay_{seed}")["summary"]["auc"]["average"] for seed in range(3)]
+    cell = f"{np.mean(found):.3f}±{np.std(found, ddof=1):.3f}".replace("0.", ".")
+    line = next(line for line in printed.splitlines() if line.startswith("Replay"))
+    assert line.split()[1:3] == ["3", cell]
+    table = pd.read_csv(tmp_path / "out/comparison.csv")
+    average = table[(table["method"] == "Replay") & (table["quantity"] == "average_auc")].iloc[0]
+    assert (average["mean"], average["sd"], average["n"]) == pytest.approx((np.mean(found), np.std(found, ddof=1), 3))
+    assert average["best"] == 1
+    flops = table[table["quantity"] == "train_flops"].set_index("method")
+    assert flops["mean"].to_dict() == {"Finetune": 3 * (1e9 + 100), "Replay": 3 * (2e9 + 100)}
+    assert flops["best"].to_dict() == {"Finetune": 1, "Replay": 0}
+    finals = table[table["quantity"] == "final_auc"]
+    assert list(finals["task"].unique()) == ["swap", "warp", "paint"]
+    text = (tmp_path / "out/comparison.md").read_text()
+    assert f"| Replay | 3 | **{cell.replace('±', ' ± ')}** |" in text
+    assert "Weights, teachers and prototypes are not counted." in text
+
+
+def test_difference_is_that_of_the_averages_and_says_whether_it_is_real(two_methods: Path, tmp_path: Path) -> None:
+    assert compare(two_methods, "--out", tmp_path / "out", "--draws", 200) == 0
+    table = pd.read_csv(tmp_path / "out/comparison.csv")
+    average = table[table["quantity"] == "average_auc"].set_index("method")["mean"]
+    one = pd.read_csv(tmp_path / "out/differences.csv").iloc[0]
+    assert (one["baseline"], one["method"]) == ("Replay", "Finetune")
+    assert one["difference"] == pytest.approx(average["Finetune"] - average["Replay"])
+    assert one["low"] < one["difference"] < one["high"] < 0
+    assert one["p"] == pytest.approx(2 / 201)
+    # three tasks of 15 test people each
+    assert one["groups"] == 45
+    assert compare(two_methods, "--out", tmp_path / "back", "--draws", 200, "--baseline", "Finetune") == 0
+    back = pd.read_csv(tmp_path / "back/differences.csv").iloc[0]
+    assert (back["baseline"], back["method"]) == ("Finetune", "Replay")
+    assert back["difference"] == pytest.approx(-one["difference"])
+
+
+def test_methods_with_equal_predictions_do_not_differ(write_run: WriteRun, tmp_path: Path) -> None:
+    for method in ("LwF", "EWC"):
+        finish_run(write_run(f"runs/{method}", method=method, seed=0))
+    assert compare(tmp_path / "runs", "--out", tmp_path / "out", "--draws", 50) == 0
+    one = pd.read_csv(tmp_path / "out/differences.csv").iloc[0]
+    assert (one["difference"], one["low"], one["high"], one["p"]) == (0, 0, 0, 1)
+    table = pd.read_csv(tmp_path / "out/comparison.csv")
+    assert (table["best"] == 1).all()
+    assert table["sd"].isna().all()
+
+
+def test_unfinished_runs_are_counted_named_and_left_out(
+    two_methods: Path, write_run: WriteRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run("runs/replay_3", method="Replay", seed=3, rows=2)
+    assert compare(two_methods, "--out", tmp_path / "out", "--draws", 0) == 0
+    printed = capsys.readouterr().out
+    assert "Left out 1 of 6 runs, not finished:" in printed
+    assert "replay_3: 1 of 3 tasks are predicted" in printed.replace("\n", "")
+    assert "replay_3" in (tmp_path / "out/comparison.md").read_text()
+    assert next(line for line in printed.splitlines() if line.startswith("Replay")).split()[1] == "3"
+    assert compare(two_methods / "replay_3", "--out", tmp_path / "none") == 2
+    error = capsys.readouterr().err
+    assert "No run is finished, so there is nothing to compare. Left out 1 of 1 runs" in error
+    assert not (tmp_path / "none").exists()
+
+
+def test_rows_alone_make_the_same_tables_without_the_bootstrap(
+    two_methods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(two_methods, "--out", tmp_path / "out", "--draws", 50) == 0
+    capsys.readouterr()
+    shutil.move(tmp_path / "out/runs.csv", tmp_path / "kept.csv")
+    shutil.rmtree(two_methods)
+    assert compare(tmp_path / "kept.csv", "--out", tmp_path / "later") == 0
+    assert "No bootstrap on 'toy': it needs the run folders of all seeds" in capsys.readouterr().out
+    assert (tmp_path / "later/comparison.csv").read_text() == (tmp_path / "out/comparison.csv").read_text()
+    assert (tmp_path / "later/runs.csv").read_text() == (tmp_path / "kept.csv").read_text()
+    assert len(pd.read_csv(tmp_path / "later/differences.csv")) == 0
+
+
+def test_row_of_a_folder_that_is_named_too_counts_once_and_names_the_method(
+    two_methods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [run_summary(run) for run in sorted(two_methods.iterdir())]
+    lines = [{**row, "method": f"{row['method']} (ours)"} for row in rows]
+    pd.DataFrame(lines[:5]).to_csv(tmp_path / "rows.csv", index=False)
+    assert compare(two_methods, tmp_path / "rows.csv", "--out", tmp_path / "out", "--draws", 20) == 0
+    assert "5 of 10 rows stand there twice, and count once." in capsys.readouterr().out
+    assert {row["method"] for row in read_summaries(tmp_path / "out/runs.csv")} == {"Finetune (ours)", "Replay (ours)"}
+    assert pd.read_csv(tmp_path / "out/differences.csv")["baseline"].tolist() == ["Replay (ours)"]
+
+
+def test_method_without_its_folders_is_left_out_of_the_bootstrap_only(
+    two_methods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best: Row = {**run_summary(two_methods / "replay_0"), "method": "Brick", "average_auc": 0.999, "train_flops": 1.0}
+    pd.DataFrame([best]).to_csv(tmp_path / "rows.csv", index=False)
+    out = tmp_path / "out"
+    assert compare(two_methods, tmp_path / "rows.csv", "--out", out, "--draws", 20, "--baseline", "Brick") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "No bootstrap on 'toy' for Brick: it needs the run folders of all seeds" in printed
+    assert "On 'toy' Brick cannot be the baseline; it is Replay." in printed
+    assert pd.read_csv(out / "differences.csv")["method"].tolist() == ["Finetune"]
+
+
+def test_runs_on_other_streams_are_never_mixed(
+    two_methods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = two_methods / "replay_2"
+    stream = (moved / "stream.json").read_text()
+    (moved / "stream.json").write_text(re.sub(r'"hash": "\w+"', '"hash": "0123456789"', stream))
+    assert compare(two_methods, "--out", tmp_path / "out", "--draws", 20) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"is not compared with 'toy \(\w{8}\)': it has the same tasks of other images", printed)
+    counts = pd.read_csv(tmp_path / "out/comparison.csv").query("quantity == 'bwt'")
+    assert sorted(zip(counts["method"], counts["n"], strict=True)) == [("Finetune", 2), ("Replay", 1), ("Replay", 2)]
+
+
+def test_memory_that_is_partly_gone_is_said(
+    write_run: WriteRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory = {"sample": [0, 1], "label": [0, 1], "method": [0, 1], "task": [0, 0]}
+    for seed in range(2):
+        root = tmp_path / f"images{seed}"
+        run = finish_run(write_run(f"runs/{seed}", seed=seed, root=root), memory=memory)
+        for path in pd.read_parquet(run / "frames.parquet")["path"][: 2 - seed]:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(b"x" * 1500)
+    assert compare(tmp_path / "runs", "--out", tmp_path / "out") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Memory of Finetune on 'toy': the files are there for 1 of 2 runs." in printed
+    assert " 2 3.00 " in printed
+
+
+def test_wrong_arguments_are_one_sentence(
+    two_methods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, problem in (
+        (
+            [two_methods, "--baseline", "Brick"],
+            "--baseline 'Brick' is not among the methods. Use one of Finetune, Replay.",
+        ),
+        ([two_methods, "--draws", "-1"], "--draws -1 is negative."),
+        ([tmp_path / "absent"], "is not a folder"),
+        ([tmp_path / "absent.csv"], "absent.csv: cannot be read"),
+    ):
+        assert compare(*arguments, "--out", tmp_path / "out") == 2
+        error = capsys.readouterr().err
+        assert problem in error
+        assert error.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+
+
+def ten_tasks(methods: int = 12) -> list[Row]:
+    """Rows of a long stream whose methods have long names and large costs."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for method in range(methods):
+        for seed in range(3):
+            final = generator.uniform(0.5, 1, size=10)
+            row: Row = {
+                "stream": "ten",
+                "method": f"SUR-LID without isolation and refilling, number {method}",
+                "seed": seed,
+                "average_auc": float(final.mean()),
+                "forgetting": float(generator.uniform()),
+                "bwt": -float(generator.uniform()),
+                "fwt": None,
+                "average_incremental": 0.8,
+                "plasticity": 0.9,
+                "tasks": "|".join(f"transposed_random_decoder_{task}" for task in range(10)),
+                "final_auc": "|".join(f"{value:.6f}" for value in final),
+                "memory_images": 500 * method,
+                "memory_bytes": int(1e8 * method),
+                "train_flops": float(1e17 * generator.uniform()),
+                "train_seconds": float(1e5 * generator.uniform()),
+                "stream_hash": "0123456789",
+                "recipe": str(method),
+                "run": "run",
+                "commit": "",
+                "versions": "",
+            }
+            rows.append(row)
+    return rows
+
+
+def render(tables: list[Table], width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    for table in tables:
+        console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_tables_fit_the_terminal_without_losing_a_letter(width: int) -> None:
+    rows = ten_tasks()
+    (comparison,) = compare_rows(rows, [""] * len(rows))
+    lines = render(comparison_tables(comparison, width), width)
+    assert max(map(len, lines)) <= width
+    assert not any("\N{HORIZONTAL ELLIPSIS}" in line for line in lines)
+    shown = [word for line in lines for word in line.split() if "±" in word]
+    # every cell once, whole: ten tasks, three scores, FLOPs and seconds of twelve methods
+    assert len(shown) == 12 * (10 + 3 + 2)
+    assert all(re.fullmatch(r"-?[\d.]+±[\d.]+", word) for word in shown)
+    spread = comparison.methods[0].spread(comparison.quantities[0])
+    assert spread.mean is not None
+    assert f"{spread.mean:.3f}".lstrip("0") in lines[3]
+
+
+def test_best_cells_are_bold_in_the_terminal_and_in_markdown() -> None:
+    rows = ten_tasks(methods=2)
+    (comparison,) = compare_rows(rows, [""] * len(rows))
+    console = Console(file=io.StringIO(), width=100, color_system="standard", force_terminal=True)
+    for table in comparison_tables(comparison, 100):
+        console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    bold = re.findall(r"\x1b\[1m *([-.\d][^\x1b ]*±[^\x1b ]*)\x1b\[0m", console.file.getvalue())
+    marked = re.findall(r"\*\*([^*]+)\*\*", markdown(comparison, None))
+    best = sum(sum(comparison.best(quantity)) for quantity in comparison.quantities)
+    assert sorted(bold) == sorted(cell.replace(" ", "") for cell in marked if "±" in cell)
+    # fwt, average_incremental and plasticity are not in the tables: none, two and two ties
+    assert len(marked) == best - 4
