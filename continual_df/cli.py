@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "train a method on a stream, evaluate it after every task",
     "plot": "draw the figures of one or more runs from their logged files",
     "evaluate": "recompute results.json of a run from its predictions",
+    "embed": "write the features of a run's images after each task, for the figures of the latent space",
     "compare": "put methods side by side, over seeds, and say which differences are real",
     "audit": "look for leaks, shortcuts and doubtful labels in the data of a run",
     "data": "check a data set for leaks, or build its frame table",

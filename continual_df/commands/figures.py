@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from continual_df.commands.run_folders import group_runs
+from continual_df.commands.run_folders import group_runs, run_names
 from continual_df.errors import UnreadableImageError
+from continual_df.evaluation.embedding_files import FOLDER, embedding_files, read_embedding
+from continual_df.evaluation.recipe import read_recipe
 from continual_df.evaluation.results import stream_title
 from continual_df.evaluation.run_files import image_root
 from continual_df.plots.average_curve import average_curve
 from continual_df.plots.contact_sheet import contact_sheet
 from continual_df.plots.forgetting_curves import forgetting_curves
+from continual_df.plots.latent_space import latent_space
 from continual_df.plots.matrix_heatmap import matrix_heatmap
+from continual_df.plots.memory_map import memory_map
 from continual_df.plots.stream_examples import stream_examples
 from continual_df.plots.style import save_figure
 
@@ -23,7 +28,7 @@ from continual_df.plots.style import save_figure
 def draw_figures(
     results: dict[Path, dict[str, Any]], out: Path, metric: str = "auc", images: bool = True
 ) -> tuple[list[Path], list[str]]:
-    """Draw all figures of some runs into ``out`` as PNG and SVG.
+    """Draw all figures of some runs into ``out`` as PNG and SVG; those of features where 'continual-df embed' has been.
 
     Args:
         results: Contents of results.json by run folder.
@@ -32,7 +37,8 @@ def draw_figures(
         images: Whether to draw the contact sheets of the streams, which read the images themselves.
 
     Returns:
-        The files written, and one sentence on every contact sheet that could not be drawn.
+        The files written, and one sentence on every contact sheet that could not be drawn and every embedding that falls
+        short of its run.
     """
     groups = group_runs(results)
     paths = []
@@ -48,7 +54,28 @@ def draw_figures(
             problems.append(f"No contact sheet of {run}: an image cannot be read. {error}")
         else:
             paths += save_figure(contact_sheet(rows, stream_title(results[run])), out, stem)
+    for run, name in run_names(list(results)).items():
+        embedded, measured = list(embedding_files(run / FOLDER)), max(results[run]["measured"])
+        if embedded and embedded != list(range(1, measured + 1)):
+            problems.append(
+                f"No figures of the features of {run}: they were written after tasks {embedded}, and it has finished {measured}. "
+                f"Run 'continual-df embed {run}' again."
+            )
+        elif embedded:
+            title = read_recipe(run).method + (f" ({name})" if len(results) > 1 else "")
+            suffix = f"_{name.replace(os.sep, '-')}" if len(results) > 1 else ""
+            paths += _draw_features(run, embedded, title, out, suffix)
     return paths, problems
+
+
+def _draw_features(run: Path, numbers: list[int], title: str, out: Path, suffix: str) -> list[Path]:
+    """Draw the features of ``run`` after tasks ``numbers``, and what its memory picked where it has one."""
+    embeddings = [read_embedding(run / FOLDER, number) for number in numbers]
+    tasks = json.loads((run / "stream.json").read_text(encoding="utf-8"))["tasks"]
+    paths = save_figure(latent_space(embeddings, tasks, title), out, f"latent_space{suffix}")
+    if any(embedding.rows["in_memory"].any() for embedding in embeddings):
+        paths += save_figure(memory_map(embeddings, tasks, title), out, f"memory_map{suffix}")
+    return paths
 
 
 def _streams(results: dict[Path, dict[str, Any]]) -> dict[str, Path]:

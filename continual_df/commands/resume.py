@@ -39,18 +39,38 @@ def resume_arguments(argv: list[str]) -> list[str]:
     if place + 1 == len(words) or words[place + 1].startswith("--"):
         raise ConfigError("--resume needs the run folder to continue: --resume runs/NAME.")
     folder, rest = Path(words[place + 1]), words[:place] + words[place + 2 :]
-    for word in rest:
-        if (word.startswith("--") or word == "-c") and not word.removeprefix("--").startswith(MAY_CHANGE):
-            raise ConfigError(
-                f"{word} cannot stand beside --resume: the run continues as {folder / 'config.yaml'} says. What may change "
-                f"is {', '.join(name.rstrip('.') for name in MAY_CHANGE)}."
-            )
+    refuse_other_settings(folder, rest, "--resume")
     RunFolder(folder).refuse_missing()
     return ["--config", str(folder / "config.yaml"), "--run_dir", str(folder), "--resume", str(folder), *rest]
 
 
-def refuse_other_stream(folder: RunFolder, stream: Stream) -> None:
-    """Refuse to continue on other data than ``folder`` was begun with.
+def refuse_other_settings(folder: Path, rest: list[str], beside: str) -> None:
+    """Refuse settings that could change the results of the run in ``folder``.
+
+    Args:
+        folder: The run.
+        rest: Arguments of the command line.
+        beside: What they stand beside, for the message.
+
+    Raises:
+        ConfigError: Naming the setting.
+    """
+    for word in rest:
+        name = word.partition("=")[0]
+        if (word.startswith("--") or word == "-c") and not name.removeprefix("--").startswith(MAY_CHANGE):
+            raise ConfigError(
+                f"{name} cannot stand beside {beside}: the run is what {folder / 'config.yaml'} says. What may change "
+                f"is {', '.join(setting.rstrip('.') for setting in MAY_CHANGE)}."
+            )
+
+
+def refuse_other_stream(folder: RunFolder, stream: Stream, what: str = "resumed") -> None:
+    """Refuse other data than the run in ``folder`` was begun with.
+
+    Args:
+        folder: The run.
+        stream: The data as it is now.
+        what: What cannot be done to the run then, for the message.
 
     Raises:
         RunFolderError: Saying what differs.
@@ -62,5 +82,5 @@ def refuse_other_stream(folder: RunFolder, stream: Stream) -> None:
         changes = "the images of its tasks differ, though the table does not"
     if changes:
         raise RunFolderError(
-            f"'{folder.path}' cannot be resumed, its data is not what it was: {changes}. Restore it, or start a new run."
+            f"'{folder.path}' cannot be {what}, its data is not what it was: {changes}. Restore it, or start a new run."
         )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from rich.console import Console
 from continual_df.callbacks.compute_ledger import ComputeLedger
 from continual_df.callbacks.step_checkpoint import StepCheckpoint
 from continual_df.commands.figures import draw_figures
+from continual_df.commands.quiet import quieten
 from continual_df.commands.recipe import changes_since, recipe
 from continual_df.commands.resume import refuse_other_stream, resume_arguments
 from continual_df.commands.stream_cli import StreamCLI, find_packaged, parse_settings
@@ -33,22 +32,10 @@ from continual_df.run_state import RunState
 from continual_df.stop_signals import StopSignals
 from continual_df.task import Task
 
-QUIET = (
-    ".*LeafSpec.*",
-    ".*number of training batches.*logging interval.*",
-    ".*does not have many workers.*",
-    ".*LightningCLI.s args parameter.*",
-    ".*resuming from a checkpoint that ended before the epoch ended.*",  # our sampler starts at the position
-    ".*Checkpoint directory .* exists and is not empty.*",  # it is the resumed run's own
-)
-"""Warnings of libraries that tell a user nothing that they could act on."""
-
 
 def main(argv: list[str]) -> int:
     """Run a stream from the command line."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for pattern in QUIET:
-        warnings.filterwarnings("ignore", pattern)
+    quieten()
     console = Console(highlight=False, soft_wrap=True)
     signals = StopSignals()
     folder = None
