@@ -194,9 +194,23 @@ METHOD_CLASSES: dict[str, type[Method]] = {
 """All methods by name: what holds for all of them is tested for each that joins."""
 
 
+TINY_VIT: dict[str, Any] = {
+    "backbone": "vit_tiny_patch16_224",
+    "img_size": 16,
+    "residual": True,
+    "model_args": {"patch_size": 4, "depth": 2, "embed_dim": 32, "num_heads": 2},
+}
+"""Arguments of a TimmDetector with a ViT that can learn the toy stream."""
+
+ON_VITS = ("DevFDLike", "SPrompts")
+"""Methods that take no other detector."""
+
+
 def method_arguments(name: str) -> dict[str, Any]:
-    """Return what method ``name`` needs besides a detector, as in a YAML file: a small memory where it takes one."""
+    """Return what method ``name`` needs, as in a YAML file: a small memory where it takes one, the detector it needs."""
     needed: dict[str, Any] = {}
+    if name in ON_VITS:
+        needed["detector"] = {"class_path": "TimmDetector", "init_args": TINY_VIT}
     if any("memory" in inspect.signature(cls).parameters for cls in METHOD_CLASSES[name].__mro__):
         needed["memory"] = {"class_path": "ReplayMemory", "init_args": {"capacity": 8}}
     return needed

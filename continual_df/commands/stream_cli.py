@@ -23,7 +23,21 @@ from continual_df.data import readers
 from continual_df.data.datamodule import BenchmarkStream, ForgeryStream, StreamDataModule
 from continual_df.errors import ConfigError
 from continual_df.memory import ReplayMemory, SparseUniform, VendiGreedy
-from continual_df.methods import DFIL, ERACE, SURLID, DERpp, Finetune, ICaRL, Joint, LwF, Method, OnlineEWC, Replay
+from continual_df.methods import (
+    DFIL,
+    ERACE,
+    SURLID,
+    DERpp,
+    DevFDLike,
+    Finetune,
+    ICaRL,
+    Joint,
+    LwF,
+    Method,
+    OnlineEWC,
+    Replay,
+    SPrompts,
+)
 from continual_df.metrics_log import MetricsLog
 from continual_df.models.detector import TimmDetector
 from continual_df.run_folder import RunFolder
@@ -31,6 +45,7 @@ from continual_df.run_folder import RunFolder
 CLASSES = (
     BenchmarkStream,
     DERpp,
+    DevFDLike,
     DFIL,
     ERACE,
     ForgeryStream,
@@ -41,6 +56,7 @@ CLASSES = (
     OnlineEWC,
     Replay,
     ReplayMemory,
+    SPrompts,
     SparseUniform,
     SURLID,
     TimmDetector,

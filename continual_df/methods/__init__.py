@@ -2,6 +2,7 @@
 
 from continual_df.methods.base import Method, Prediction
 from continual_df.methods.der import DERpp
+from continual_df.methods.dev_fd import DevFDLike
 from continual_df.methods.dfil import DFIL
 from continual_df.methods.er_ace import ERACE
 from continual_df.methods.ewc import OnlineEWC
@@ -10,6 +11,7 @@ from continual_df.methods.icarl import ICaRL
 from continual_df.methods.joint import Joint
 from continual_df.methods.lwf import LwF
 from continual_df.methods.replay import Replay
+from continual_df.methods.s_prompts import SPrompts
 from continual_df.methods.sur_lid import SURLID
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "ERACE",
     "SURLID",
     "DERpp",
+    "DevFDLike",
     "Finetune",
     "ICaRL",
     "Joint",
@@ -25,4 +28,5 @@ __all__ = [
     "OnlineEWC",
     "Prediction",
     "Replay",
+    "SPrompts",
 ]

@@ -59,6 +59,7 @@ class TimmDetector(Detector):
         channels_last: Memory format; up to twice as fast for depth-wise backbones on a CPU.
         drop_rate: Dropout on the pooled vector, in [0, 1).
         img_size: Side of the images, for backbones that must know it (ViT, Swin); the others take any size.
+        model_args: Further arguments of ``timm.create_model``, such as ``{patch_size: 8, depth: 4}``.
 
     Raises:
         ConfigError: If timm has no such model, or the weights do not fit it.
@@ -78,6 +79,7 @@ class TimmDetector(Detector):
         channels_last: bool = False,
         drop_rate: float = 0.0,
         img_size: int | None = None,
+        model_args: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if not timm.is_model(backbone):
@@ -88,8 +90,8 @@ class TimmDetector(Detector):
             )
         if pretrained and weights:
             raise ConfigError("Set either 'pretrained: true' or 'weights: FILE' for the detector, not both.")
-        size: dict[str, Any] = {"img_size": img_size} if img_size else {}
-        self.backbone = timm.create_model(backbone, pretrained=pretrained, in_chans=in_chans, num_classes=0, **size)
+        further = {**({"img_size": img_size} if img_size else {}), **(model_args or {})}
+        self.backbone = timm.create_model(backbone, pretrained=pretrained, in_chans=in_chans, num_classes=0, **further)
         if weights:
             load_backbone_weights(self.backbone, Path(weights), in_chans)
         self.num_features = int(self.backbone.head_hidden_size)  # some heads widen the pooled vector (MobileNetV3)
@@ -106,9 +108,13 @@ class TimmDetector(Detector):
 
     def forward(self, image: Tensor) -> Features:
         """Return the features of ``image`` (B, C, H, W) in [0, 1]."""
+        return self.pool(self.backbone.forward_features(self.prepare(image)))
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """Return what the backbone sees of ``image``: normalised, or its residual."""
         x = self.residual(image) if self.residual is not None else (image - self.mean) / self.std
-        if self.channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        feature_map = self.backbone.forward_features(x)
-        pooled = self.backbone.forward_head(feature_map, pre_logits=True)
-        return Features(feature_map, self.dropout(pooled))
+        return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
+
+    def pool(self, map_BDHW: Tensor) -> Features:
+        """Return the features whose last map is ``map_BDHW``."""
+        return Features(map_BDHW, self.dropout(self.backbone.forward_head(map_BDHW, pre_logits=True)))
