@@ -27,6 +27,7 @@ from continual_df.methods import (
     DFIL,
     ERACE,
     SURLID,
+    CDDBReplay,
     DERpp,
     DevFDLike,
     Finetune,
@@ -44,6 +45,7 @@ from continual_df.run_folder import RunFolder
 
 CLASSES = (
     BenchmarkStream,
+    CDDBReplay,
     DERpp,
     DevFDLike,
     DFIL,

@@ -1,6 +1,7 @@
 """How a detector keeps learning: one method a file."""
 
 from continual_df.methods.base import Method, Prediction
+from continual_df.methods.cddb import CDDBReplay
 from continual_df.methods.der import DERpp
 from continual_df.methods.dev_fd import DevFDLike
 from continual_df.methods.dfil import DFIL
@@ -18,6 +19,7 @@ __all__ = [
     "DFIL",
     "ERACE",
     "SURLID",
+    "CDDBReplay",
     "DERpp",
     "DevFDLike",
     "Finetune",

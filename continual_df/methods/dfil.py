@@ -88,7 +88,9 @@ class DFIL(Replay):
             if self.feature:
                 terms["feature"] = self.feature * unit_feature_distillation(feature_BD, teacher_BD).mean()
             if self.logit:
-                student_B2, teacher_B2 = (F.pad(x_B1, (1, 0)) for x_B1 in (logit_B[:, None], self.teacher_head(teacher_BD)))
+                student_B2, teacher_B2 = (
+                    F.pad(x_B1, (1, 0)) for x_B1 in (logit_B[:, None], self.teacher_head(teacher_BD))
+                )
                 kd = logit_distillation(student_B2, teacher_B2, self.temperature).mean()
                 terms["logit"] = self.logit * (self.alpha * kd + (1 - self.alpha) * detection)
         return {**terms, **self.detector.auxiliary_loss(features, batch)}
