@@ -154,7 +154,8 @@ def memory_size(run: Path, number: int) -> tuple[int, int | None]:
         raise RunFolderError(f"{path}: cannot be read ({error}). Restore the file.") from None
     if "sample" not in memory or (len(memory) and not memory["sample"].between(0, len(names) - 1).all()):
         raise RunFolderError(f"{path}: its samples are not among the {len(names)} rows of frames.parquet. Restore it.")
-    files = [image_root(run) / name for name in names[memory["sample"].unique()]]
+    root = image_root(run)
+    files = [root / name for name in names[memory["sample"].unique()]]
     if not all(file.is_file() for file in files):
         return len(memory), None
     values = [memory[column].to_numpy() for column in memory.columns if column not in _ROWS]

@@ -12,6 +12,7 @@ import yaml
 
 from continual_df.cli import main
 from continual_df.data.frame_table import FrameTable, read_table, write_table
+from continual_df.evaluation.recipe import read_recipe
 from tests.toy import TinyDetector
 
 
@@ -181,6 +182,12 @@ def test_print_config_shows_the_settings_and_writes_nothing(runner: Runner) -> N
     assert shown["trainer"]["max_epochs"] == 1
     assert shown["model"]["init_args"]["batch_size"] == 8
     assert not runner.run_dir.exists()
+
+
+def test_name_of_the_method_is_in_the_recipe(runner: Runner) -> None:
+    runner.set("name", "Replay of four")
+    assert runner("--trainer.fast_dev_run=true").status == 0
+    assert read_recipe(runner.run_dir).method == "Replay of four"
 
 
 def test_configs_merge_in_order_and_interpolations_follow_the_command_line(runner: Runner) -> None:
