@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import timm
 import torch
+from timm.models import group_modules
 from torch import Tensor, nn
 
 from continual_df.errors import ConfigError
@@ -41,6 +42,14 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def forward(self, image: Tensor) -> Features:
         """Return the features of ``image``."""
+
+    def freeze_stages(self, num: int) -> None:
+        """Train the first ``num`` stages no more, and leave their batch statistics.
+
+        Raises:
+            ConfigError: If the detector has no such stages.
+        """
+        raise ConfigError(f"{type(self).__name__} has no stages that could be frozen: leave frozen_stages at 0.")
 
     def auxiliary_loss(self, features: Features, batch: Batch) -> dict[str, Tensor]:
         """Return the detector's own loss terms by name; none by default."""
@@ -103,8 +112,30 @@ class TimmDetector(Detector):
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
         self.channels_last = channels_last
+        self.frozen: list[nn.Module] = []
         if channels_last:
             self.to(memory_format=torch.channels_last)
+
+    def freeze_stages(self, num: int) -> None:
+        """Train the first ``num`` stages no more, and leave their batch statistics; the stem is the first.
+
+        Raises:
+            ConfigError: If the backbone has no more than ``num`` stages.
+        """
+        names = group_modules(self.backbone, self.backbone.group_matcher(coarse=True))
+        if num >= len(names):
+            raise ConfigError(f"frozen_stages is {num}, but the backbone has {len(names)} stages: freeze fewer.")
+        self.frozen = [self.backbone.get_submodule(name) for stage in range(num) for name in names[stage]]
+        for module in self.frozen:
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> TimmDetector:
+        """Set the mode, but for stages that are frozen: they stay in evaluation."""
+        super().train(mode)
+        for module in self.frozen:
+            module.train(False)
+        return self
 
     def forward(self, image: Tensor) -> Features:
         """Return the features of ``image`` (B, C, H, W) in [0, 1]."""

@@ -1,0 +1,192 @@
+"""Brick: replay with slow weights, whose further parts can be switched on one by one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from continual_df.data.sampler import Balance, Source
+from continual_df.losses.feature_distillation import unit_feature_distillation
+from continual_df.losses.isolation import IsolationLoss
+from continual_df.methods.base import Prediction
+from continual_df.methods.replay import Replay
+from continual_df.models.alignment import align_heads
+from continual_df.models.frozen_copy import FrozenCopy
+from continual_df.models.heads import TaskHeads, fake_margin
+from continual_df.models.ridge_head import RidgeHead
+from continual_df.models.weight_average import WeightAverage
+from continual_df.ranks import rows_of_all
+from continual_df.task import Batch, Extract, Role, Rows, Task
+
+Classifier = Literal["linear", "heads", "ridge"]
+
+
+class Brick(Replay):
+    """Experience replay with slow weights and a frozen early stage, and what others add, each at a weight of its own.
+
+    ``loss = BCE + logit (z - z_remembered)^2 + feature ||u - u_teacher||^2 / D + isolation SupCon(domains)``, u features of unit
+    length; the second and third are means over replayed rows. A part at 0 is off, and costs nothing.
+
+    Slow weights: after each step ``slow <- d slow + (1 - d) fast`` with ``d = exp(-1 / (slow x steps of the task))``; in the
+    first task d is at most t / (t + 1) in step t = 0, 1, ..., so that nothing of the random head stays. They predict, choose the
+    memory, teach, and are what the next task starts from: of what was there before a task, a share exp(-1 / slow) stays.
+
+    docs/brick.md says what each part brings.
+
+    Args:
+        classifier: ``linear``: one head; ``heads``: one for each task, each row learnt by its own, their mean logit predicts;
+            ``ridge``: as linear while training, then ridge regression on the features of task and memory.
+        slow: Time constant of the slow weights as a share of the task's steps; 0: the trained weights themselves.
+        frozen_stages: Early stages of the backbone that later tasks leave as the first one made them.
+        balanced: Draw current rows equally often of both labels.
+        logit: Weight of the distance to the logits that images had when they were remembered.
+        feature: Weight of the distance to the features of the detector as the last task left it.
+        isolation: Weight of the isolation loss.
+        align: Rate by which ``heads`` are turned towards one direction after each step.
+        temperature: Of the isolation loss.
+        **kwargs: Those of `Replay`.
+    """
+
+    teacher: FrozenCopy | None
+
+    def __init__(
+        self,
+        *,
+        classifier: Classifier = "linear",
+        slow: float = 0.3,
+        frozen_stages: int = 0,
+        balanced: bool = False,
+        logit: float = 0.0,
+        feature: float = 0.0,
+        isolation: float = 0.0,
+        align: float = 0.0,
+        temperature: float = 0.1,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        self.classifier = classifier
+        super().__init__(**kwargs)
+        if slow < 0:
+            raise ValueError(f"slow must be at least 0, got {slow}")
+        if align and classifier != "heads":
+            raise ValueError(f"align turns the heads of several tasks: it needs classifier heads, got {classifier}")
+        self.time_constant, self.frozen_stages = slow, frozen_stages
+        self.current_balance: Balance = "label" if balanced else "none"
+        self.logit, self.feature, self.isolation, self.align = logit, feature, isolation, align
+        self.isolation_loss = IsolationLoss(temperature)
+        self.slow = WeightAverage(self._fast) if slow else None
+        self.ridge = RidgeHead(self.detector.num_features) if classifier == "ridge" else None
+        self.teacher = None
+        self.real_domains: list[int] = []
+        if logit:
+            self.memory.stored = ("fake_logit",)
+
+    @property
+    def _fast(self) -> nn.ModuleDict:
+        """The detector and the head that are trained."""
+        return nn.ModuleDict({"detector": self.detector, "head": self.head})
+
+    @property
+    def _predicts(self) -> Any:  # noqa: ANN401  modules by name
+        """The detector and the head that predict."""
+        return self._fast if self.slow is None else self.slow.module
+
+    def make_head(self) -> nn.Module:
+        """Return one head, or one for each task."""
+        return TaskHeads(self.detector.num_features, 1) if self.classifier == "heads" else super().make_head()
+
+    def begin_task(self, task: Task) -> None:
+        """Go on from the slow weights, which are the teacher too; freeze early stages; add a head."""
+        super().begin_task(task)
+        if task.index > 0:
+            if self.slow is not None:
+                self._fast.load_state_dict(self.slow.module.state_dict())
+            if self.feature:
+                self.teacher = FrozenCopy(self.detector)
+            if self.frozen_stages:
+                self.detector.freeze_stages(self.frozen_stages)
+            if self.ridge is not None:
+                self.ridge.forget()
+        if self.classifier == "heads":
+            self.head.grow()
+        if self.slow is not None:
+            self.slow = WeightAverage(self._fast)
+        self.real_domains.append(task.real_domain)
+
+    def batch_plan(self, task: Task, seen: list[Rows]) -> list[Source]:
+        """Return the current rows, balanced where asked, and the remembered ones."""
+        current, *replayed = super().batch_plan(task, seen)
+        return [Source(current.rows, current.per_batch, self.current_balance), *replayed]
+
+    def forward(self, image: Tensor) -> Prediction:
+        """Return what the slow weights say, or the ridge regression on their features once there is one."""
+        feature_BD = self._predicts["detector"](image).pooled_BD
+        if self.ridge is not None and self.ridge.weight.any():
+            return Prediction(self.ridge(feature_BD).squeeze(1), None, feature_BD)
+        return Prediction(self._mean_logit(self._predicts["head"](feature_BD)), None, feature_BD)
+
+    def decision_directions(self) -> Tensor:
+        """Return (H, D): weights of the heads that predict."""
+        head = self._predicts["head"]
+        weight: Tensor = head.weight_TCD[:, 0] if self.classifier == "heads" else head.weight
+        return weight.detach()
+
+    def _mean_logit(self, logit: Tensor) -> Tensor:
+        """Return (B,) logits of P(fake) of one head, or the mean of all."""
+        return fake_margin(logit).mean(dim=1) if self.classifier == "heads" else logit.squeeze(1)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms that are switched on."""
+        features = self.detector(batch["image"])
+        feature_BD = features.pooled_BD
+        logit = self.head(feature_BD)
+        own_B = self._mean_logit(logit)
+        if self.classifier == "heads":  # each row learns by the head of its task
+            own_B = fake_margin(logit)[torch.arange(len(logit)), batch["task"]]
+        terms = {"detection": F.binary_cross_entropy_with_logits(own_B, batch["label"].to(own_B.dtype))}
+        replayed_B = batch["role"] == Role.REPLAY
+        count = replayed_B.sum().clamp(min=1)
+        if self.logit and self.memory.rows.num:
+            was_R = self.memory.lookup("fake_logit", batch["sample"][replayed_B])
+            distance_R = (self._mean_logit(logit)[replayed_B] - was_R).square()
+            terms["logit"] = self.logit * distance_R.sum() / count
+        if self.teacher is not None:
+            teacher_RD = self.teacher(batch["image"][replayed_B]).pooled_BD
+            terms["feature"] = (
+                self.feature * unit_feature_distillation(feature_BD[replayed_B], teacher_RD).sum() / count
+            )
+        if self.isolation:
+            terms["isolation"] = self.isolation * self._isolation(feature_BD, batch)
+        return {**terms, **self.detector.auxiliary_loss(features, batch)}
+
+    def _isolation(self, feature_BD: Tensor, batch: Batch) -> Tensor:
+        """Return the isolation loss over the rows of all processes."""
+        real_T = torch.tensor(self.real_domains, device=feature_BD.device)
+        domain_B = torch.where(batch["label"] == 0, 2 * real_T[batch["task"]], 2 * batch["task"] + 1)
+        kept_B = batch["weight"] > 0
+        loss: Tensor = self.isolation_loss(rows_of_all(feature_BD[kept_B]), rows_of_all(domain_B[kept_B]))
+        return loss
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Step, align the heads, and let the slow weights follow."""
+        super().optimizer_step(*args, **kwargs)
+        if self.align:
+            self.head.set_weights(align_heads(self.head.weight_TCD.detach(), self.align))
+        if self.slow is not None:
+            decay = math.exp(-1 / (self.time_constant * float(self.trainer.estimated_stepping_batches)))
+            if self.task is not None and self.task.index == 0:
+                done = self.trainer.global_step  # without the step just made
+                decay = min(decay, done / (done + 1))
+            self.slow.follow(self._fast, decay)
+
+    def end_task(self, task: Task, rows: Rows, extract: Extract) -> None:
+        """Let the memory choose, and fit the ridge regression to the features of the task and of the memory."""
+        self.memory.update(rows, extract)
+        if self.ridge is not None:
+            new = rows.pick(~torch.isin(rows.sample, self.memory.rows.sample))
+            known = Rows.concat([self.memory.rows, new])
+            feature_ND = extract(known, ("features",))["features"]
+            self.ridge.fit(feature_ND, known.label, 2 * known.task + known.label)
