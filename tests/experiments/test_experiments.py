@@ -1,4 +1,4 @@
-"""Every YAML under experiments/, found by glob: a new one joins by itself, with its data set in `ROOTS`."""
+"""Every YAML under experiments/ but those of sweeps, found by glob: a new one joins by itself, with its data set in `ROOTS`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from continual_df.forgeries.operators import operators
 from tests.experiments import made_up_data
 
 FOLDER = Path(__file__).parents[2] / "experiments"
-EXPERIMENTS = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml"))
+EXPERIMENTS = sorted(
+    path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml") if FOLDER / "compare" not in path.parents
+)
+"""Those in compare/ are sweeps, and the parts of which they put their runs together."""
 
 PUBLISHED = {
     "sur_lid/protocol_1.yaml": ["SDv21", "FF++", "DFDCP", "CDF"],
