@@ -1,4 +1,4 @@
-"""Every YAML under experiments/ but those of sweeps, found by glob: a new one joins by itself, with its data set in `ROOTS`."""
+"""Every YAML under experiments/ but those of sweeps: a new one joins by itself, with its data set in `ROOTS`."""
 
 from __future__ import annotations
 
