@@ -28,6 +28,7 @@ from continual_df.methods import (
     ERACE,
     SURLID,
     CDDBReplay,
+    CoReD,
     DERpp,
     DevFDLike,
     Finetune,
@@ -46,6 +47,7 @@ from continual_df.run_folder import RunFolder
 CLASSES = (
     BenchmarkStream,
     CDDBReplay,
+    CoReD,
     DERpp,
     DevFDLike,
     DFIL,

@@ -2,6 +2,7 @@
 
 from continual_df.methods.base import Method, Prediction
 from continual_df.methods.cddb import CDDBReplay
+from continual_df.methods.cored import CoReD
 from continual_df.methods.der import DERpp
 from continual_df.methods.dev_fd import DevFDLike
 from continual_df.methods.dfil import DFIL
@@ -20,6 +21,7 @@ __all__ = [
     "ERACE",
     "SURLID",
     "CDDBReplay",
+    "CoReD",
     "DERpp",
     "DevFDLike",
     "Finetune",
