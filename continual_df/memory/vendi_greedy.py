@@ -56,7 +56,7 @@ def select_vendi_greedy(feature_ND: Tensor, budget: int, order: float = 2.0, ker
             gain_N = -energy_N
         else:
             column_MN[len(chosen) - 1] = column_N
-            gain_N = _entropy_gain(column_MN[: len(chosen)], chosen, order)
+            gain_N = power_sum_gain(column_MN[: len(chosen)], chosen, order)
         gain_N[chosen] = -torch.inf
         chosen.append(int(gain_N.argmax()))
     return torch.tensor(chosen, dtype=torch.long)
@@ -106,18 +106,21 @@ def _column_of_kernel(feature_ND: Tensor, kernel: Kernel) -> Callable[[int], Ten
     return lambda row: feature_ND @ (feature_ND[row] / norm_N[row]) / norm_N
 
 
-def _entropy_gain(column_MN: Tensor, chosen: list[int], order: float) -> Tensor:
-    """Return for each row the integral that `select_vendi_greedy` maximises.
+def power_sum_gain(column_MN: Tensor, chosen: list[int], order: float) -> Tensor:
+    """Return for each row i the integral J_i (N,) that `select_vendi_greedy` maximises.
+
+    Row i raises sum_j l_j^q, over the eigenvalues l of K (not of K / N), by 1 + q sin(pi q) / pi J_i, and
+    sum_j l_j log l_j by -J_i.
 
     Args:
-        column_MN: Similarities of the M chosen rows with all N.
+        column_MN: Similarities of the M chosen rows with all N, float64.
         chosen: The M chosen rows.
         order: q below 2.
     """
     eigenvalue_M, vector_MM = torch.linalg.eigh(column_MN[:, chosen])
     squared_MN = (vector_MM.T @ column_MN).square_()
-    # below the first node t^q is less than 1e-7; beyond the last, t is a thousand times the largest eigenvalue
-    log_t_T = torch.arange(-16 / order, math.log(1e3 * len(chosen)) + 1, dtype=column_MN.dtype)
+    # below the first node t^q is less than 1e-6; beyond the last, t is more than 1e5 times the largest eigenvalue
+    log_t_T = torch.arange(-16 / order, math.log(1e5 * len(chosen)) + 1, dtype=column_MN.dtype)
     t_T = log_t_T.exp()
     removed_TN = (1 / (eigenvalue_M.clamp(min=0) + t_T[:, None])) @ squared_MN  # k^T (K + t I)^-1 k, at most 1
     share_TN = (removed_TN / (1 + t_T[:, None])).minimum((1 / (1 + t_T))[:, None])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from continual_df.memory import select_vendi_greedy, vendi_score
 from continual_df.memory.gaussian_kernel import gaussian_kernel, median_distance
-from continual_df.memory.vendi_greedy import Kernel, VendiGreedy
+from continual_df.memory.vendi_greedy import Kernel, VendiGreedy, power_sum_gain
 
 ORDERS = [0.3, 0.5, 1.0, 1.5, 2.0, 5.0, math.inf]
 
@@ -85,6 +85,24 @@ def naive_greedy(feature_ND: Tensor, budget: int, order: float, kernel: Kernel) 
 def test_each_step_of_greedy_takes_the_row_of_the_highest_score(dimension: int, order: float, kernel: Kernel) -> None:
     feature_ND = make_features(30, dimension)
     assert select_vendi_greedy(feature_ND, 9, order, kernel).tolist() == naive_greedy(feature_ND, 9, order, kernel)
+
+
+@pytest.mark.parametrize("order", [0.5, 0.8, 1.0, 1.3, 1.9])
+@pytest.mark.parametrize("dimension", [3, 25])
+def test_integral_is_what_a_row_adds_to_the_powers_of_the_eigenvalues(dimension: int, order: float) -> None:
+    feature_ND = make_features(12, dimension)
+    feature_ND[11] = feature_ND[4]  # a copy of a chosen row
+    similarity_NN, chosen = similarity(feature_ND, "cosine"), [7, 2, 4, 9, 0]
+
+    def power_sum(rows: list[int]) -> float:
+        eigenvalue = torch.linalg.eigvalsh(similarity_NN[np.ix_(rows, rows)]).clamp(min=0)
+        return float(-torch.special.entr(eigenvalue).sum() if order == 1 else eigenvalue.pow(order).sum())
+
+    gain_N = power_sum_gain(similarity_NN[chosen], chosen, order)
+    for row in set(range(12)) - set(chosen):
+        change = power_sum([*chosen, row]) - power_sum(chosen)
+        said = -gain_N[row] if order == 1 else 1 + order * math.sin(math.pi * order) / math.pi * gain_N[row]
+        assert float(said) == pytest.approx(change, abs=2e-5)
 
 
 @pytest.mark.parametrize("order", [0.5, 1.0, 2.0])
