@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +20,7 @@ from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelP
 from continual_df.callbacks.step_checkpoint import CheckpointSchedule
 from continual_df.checkpoint_file import VerifiedCheckpointIO
 from continual_df.commands.config_errors import check_configs, explain, first_alternative, locate
+from continual_df.commands.lost_settings import refuse_lost
 from continual_df.data import readers
 from continual_df.data.datamodule import BenchmarkStream, ForgeryStream, StreamDataModule
 from continual_df.errors import ConfigError
@@ -195,11 +197,11 @@ class StreamCLI(LightningCLI):
         return trainer
 
 
-def parse_settings(argv: list[str]) -> StreamCLI:
+def parse_settings(argv: list[str], build: type[StreamCLI] = StreamCLI) -> StreamCLI:
     """Return the settings, or refuse them with the file and line of what is wrong."""
     check_configs(argv)
     try:
-        return StreamCLI(argv)
+        cli = build(argv)
     except OmegaConfBaseException as error:
         variable = re.search(r"Environment variable '([^']+)'", str(error))
         place = re.search(r"full_key: (\S+)", str(error))
@@ -209,6 +211,15 @@ def parse_settings(argv: list[str]) -> StreamCLI:
         raise ConfigError(first_alternative(str(error))) from error
     except ConfigError as error:
         raise ConfigError(locate(str(error), _config_files(argv))) from error
+    refuse_lost(_config_files(argv)[::-1], _classes_given(argv), cli.config)
+    return cli
+
+
+def _classes_given(argv: list[str]) -> dict[str, str]:
+    """Return the classes that ``argv`` names for method and data, beside those of its files."""
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    flags = {"--model": "model", "--model.class_path": "model", "--data": "data", "--data.class_path": "data"}
+    return {flags[word]: value for word, value in itertools.pairwise(words) if word in flags}
 
 
 def _config_files(argv: list[str]) -> list[Path]:
