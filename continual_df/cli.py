@@ -12,6 +12,7 @@ from continual_df.errors import ContinualDFError
 
 COMMANDS = {
     "run": "train a method on a stream, evaluate it after every task",
+    "sweep": "make the runs of a grid of methods, streams and seeds; finished ones are skipped",
     "plot": "draw the figures of one or more runs from their logged files",
     "evaluate": "recompute results.json of a run from its predictions",
     "embed": "write the features of a run's images after each task, for the figures of the latent space",

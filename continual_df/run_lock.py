@@ -48,3 +48,17 @@ def run_lock(folder: Path) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         yield
+
+
+def lock_owner(folder: Path) -> str | None:
+    """Return which process holds the lock of ``folder``, None where none does; a look leaves nothing behind."""
+    try:
+        file = (folder / NAME).open("r")
+    except OSError:  # there is none, or not for us
+        return None
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # an exclusive one needs a file that is open for writing
+        except OSError:
+            return file.read().strip() or "another process"
+    return None

@@ -33,16 +33,16 @@ def explain(message: str, parser: ArgumentParser, classes: Iterable[str]) -> str
         word = key[1].partition(".")[0]
         accepted = {part for action in parser._actions for part in (action.dest, action.dest.rpartition(".")[2])}
         tops = {action.dest.partition(".")[0] for action in parser._actions}
-        return f"the key '{word}' is not known{_nearest(word, tops if '.' in key[1] else accepted)}"
+        return f"the key '{word}' is not known{nearest(word, tops if '.' in key[1] else accepted)}"
     flag = UNKNOWN_FLAG.match(message)
     if flag:
-        return f"the option '{flag[1]}' is not known{_nearest(flag[1], parser._option_string_actions)}"
+        return f"the option '{flag[1]}' is not known{nearest(flag[1], parser._option_string_actions)}"
     name = UNKNOWN_CLASS.search(message)
     place = re.match(r'Parser key "([^"]+)":\s*', message)
     if place is None:
         return " ".join(message.split())
     if name and "Union" in message:
-        return f"{place[1]}: there is no class '{name[1]}'{_nearest(name[1], classes)}"
+        return f"{place[1]}: there is no class '{name[1]}'{nearest(name[1], classes)}"
     return f"{place[1]}: {first_alternative(message[place.end() :])}"
 
 
@@ -79,6 +79,7 @@ def locate(sentence: str, files: list[Path]) -> str:
     return sentence
 
 
-def _nearest(word: str, accepted: Iterable[str]) -> str:
+def nearest(word: str, accepted: Iterable[str]) -> str:
+    """Return the end of a sentence that asks for the accepted word most like ``word``; empty where none is like it."""
     near = difflib.get_close_matches(word, sorted(accepted), n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""
