@@ -7,8 +7,8 @@ from torch import Tensor
 
 
 def feature_distillation(feature_RD: Tensor, teacher_RD: Tensor) -> Tensor:
-    """Return ``||f - f_teacher||^2`` of each row, (R,)."""
-    return (feature_RD - teacher_RD.detach()).square().sum(dim=1)
+    """Return the mean over dimensions of ``(f - f_teacher)^2`` of each row, (R,)."""
+    return (feature_RD - teacher_RD.detach()).square().mean(dim=1)
 
 
 def unit_feature_distillation(feature_RD: Tensor, teacher_RD: Tensor) -> Tensor:

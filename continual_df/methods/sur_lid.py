@@ -35,7 +35,7 @@ _WEIGHTS = {"paper": _Weights(0.1, 1.0, 1.0, 0.0), "released": _Weights(1.0, 0.4
 class SURLID(Replay):
     """One head a task on isolated domains; old ones are kept by replay, re-filling, distillation and alignment.
 
-    ``loss = detection CE(own head) + isolation SupCon(domains) + feature ||f - f_teacher||^2 + logit KD``; the last two are means
+    ``loss = detection CE(own head) + isolation SupCon(domains) + feature ||f - f_teacher||^2 / D + logit KD``; the last two are means
     over replayed rows, against the detector as the last task left it. After each optimizer step the heads are aligned. P(fake) is
     the softmax of the mean logits of all heads; no task is asked for.
 
@@ -44,7 +44,8 @@ class SURLID(Replay):
     temperature .1), 10, 1, features of unit length, isolation from the second task on, re-filled features in place of the
     replayed ones, each head turned towards the one least like it from the second epoch on. Differs from the code: heads are
     trained and saved, the teacher keeps its batch statistics, the optimizer is fresh in each task, the logit teacher's target is a
-    probability, any number of tasks and replayed rows.
+    probability, any number of tasks and replayed rows. Differs from the paper's formula: the squared distance of features is
+    averaged over their D dimensions; their sum holds the detector so fast that it hardly learns (docs/results.md).
 
     Args:
         memory: Replay memory; its rule should be `SparseUniform`.
