@@ -66,9 +66,9 @@ def _embed(
     for change in changes_since(run / "config.yaml"):
         console.print(f"changed since the run began: {change}")
     stream = cli.datamodule.stream
-    refuse_other_stream(folder, stream, "embedded")
     if not (stream.membership["split"] == arguments.split).any():
         raise ConfigError(f"--split {arguments.split}: the stream of '{run}' has no images in it.")
+    refuse_other_stream(folder, stream, "embedded")
     remove_embeddings(out)
     remove(out / "memory.csv")
     reports = []
