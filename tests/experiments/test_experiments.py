@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import re
@@ -47,6 +48,8 @@ PUBLISHED = {
     "real_faces/reversed.yaml": ["flux1", "sdxl", "sd21", "dfdc_faceswap", "stylegan2", "stargan"],
     "real_faces/joint.yaml": ["all six"],
 }
+PUBLISHED["cddb/s_prompts_hard.yaml"] = PUBLISHED["cddb/hard.yaml"]
+PUBLISHED["df40_ten_devfd.yaml"] = PUBLISHED["df40_ten.yaml"]
 
 AI_GENBENCH = [
     *["CycleGAN", "Cascaded Refinement Networks", "ProGAN", "StarGAN", "SN-PatchGAN", "BigGAN", "IMLE", "StyleGAN1"],
@@ -66,12 +69,22 @@ CONTROLS = [name for name in operators() if name.startswith("null_")]
 OWN_NAMES = {"dfdc_faceswap", "sd21", "flux1", *FORGED}
 """Methods of tables that bring their own names, which no reader translates."""
 
-SMALL = """
-trainer: {max_epochs: 1, limit_train_batches: 1}
-model: {init_args: {detector: {init_args: {backbone: test_resnet, pretrained: false, weights: null}}}}
-data: {init_args: {image_size: 32}}
-"""
-"""Detector and size, one epoch of one batch; nothing else is overridden."""
+SMALL: dict[str, Any] = {
+    "trainer": {"max_epochs": 1, "limit_train_batches": 1},
+    "model": {"init_args": {"detector": {"init_args": {"pretrained": False, "weights": None}}}},
+    "data": {"init_args": {"image_size": 32}},
+}
+"""One epoch of one batch, and a small detector; nothing else is overridden."""
+
+SMALL_BACKBONES: dict[str, dict[str, Any]] = {
+    "vit": {
+        "backbone": "vit_tiny_patch16_224",
+        "img_size": 32,
+        "model_args": {"patch_size": 8, "depth": 1, "embed_dim": 32, "num_heads": 2},
+    },
+    "other": {"backbone": "test_resnet"},
+}
+"""What stands for a ViT, and for any other backbone."""
 
 
 class Finished(NamedTuple):
@@ -91,7 +104,10 @@ def settings_of(name: str) -> dict[str, Any]:
 def run_small(name: str, folder: Path) -> int:
     """Run an experiment with the settings of `SMALL` and return its exit status."""
     small = folder / "small.yaml"
-    small.write_text(SMALL)
+    kind = "vit" if "vit" in settings_of(name)["model"]["init_args"]["detector"]["init_args"]["backbone"] else "other"
+    settings = copy.deepcopy(SMALL)
+    settings["model"]["init_args"]["detector"]["init_args"] |= SMALL_BACKBONES[kind]
+    small.write_text(yaml.safe_dump(settings))
     return main(["run", "--config", str(FOLDER / name), "--config", str(small)])
 
 
