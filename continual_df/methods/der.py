@@ -17,10 +17,11 @@ from continual_df.task import Batch, Role, Rows, Task
 class DERpp(Replay):
     """Dark experience replay with labels (DER++): two draws from the memory, one for logits and one for labels.
 
-    loss = mean over current rows of CE + alpha * mean over the first draw of (z - z')^2
+    loss = mean over current rows of CE + alpha * mean over the first draw of (z - z')^2 / 4
         + beta * mean over the second draw of CE
 
-    with z the logit of P(fake) and z' what it was when the row was remembered.
+    with z the logit of P(fake) and z' what it was when the row was remembered. Of real and fake, the logits are -z / 2 and
+    z / 2: (z - z')^2 / 4 is the mean squared error of the two, on which the published values of alpha stand.
 
     Buzzega et al., 2020, arXiv:2004.07211. Differs from it: rows and their logits are remembered when a task has ended, of
     the image without augmentation, and not in each step; current and replayed rows go through the detector together, so
@@ -62,6 +63,6 @@ class DERpp(Replay):
             # of several processes, each has its part of both draws, in this order
             first, second = replayed_B.nonzero().squeeze(1).tensor_split(2)
             was = self.memory.lookup("fake_logit", batch["sample"][first])
-            terms["logits"] = self.alpha * (logit[first] - was).square().sum() / max(len(first), 1)
+            terms["logits"] = self.alpha / 4 * (logit[first] - was).square().sum() / max(len(first), 1)
             terms["replay"] = self.beta * loss_B[second].sum() / max(len(second), 1)
         return {**terms, **self.detector.auxiliary_loss(features, batch)}

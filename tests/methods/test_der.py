@@ -58,7 +58,8 @@ def test_the_loss_is_that_of_a_naive_version(replayed: int) -> None:
     second = range(first.stop, 6 + replayed)
     terms = method.losses(batch)
     assert terms["detection"].item() == pytest.approx(np.mean(ce[:6]), rel=1e-4)
-    square = [(z[i] - was[int(batch["sample"][i])]) ** 2 for i in first]
+    logits = [[[-x / 2, x / 2] for x in (z[i], was[int(batch["sample"][i])])] for i in first]
+    square = [np.mean(np.square(np.subtract(now, then))) for now, then in logits]
     assert terms["logits"].item() == pytest.approx(0.3 * np.mean(square), rel=1e-4)
     assert terms["replay"].item() == pytest.approx(0.7 * np.mean([ce[i] for i in second]), rel=1e-4)
 
