@@ -142,6 +142,18 @@ def test_method_without_its_folders_is_left_out_of_the_bootstrap_only(
     assert pd.read_csv(out / "differences.csv")["method"].tolist() == ["Finetune"]
 
 
+def test_bootstrap_needs_the_folders_of_all_seeds(
+    two_methods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone: Row = {**run_summary(two_methods / "replay_0"), "seed": 9}
+    pd.DataFrame([gone]).to_csv(tmp_path / "rows.csv", index=False)
+    assert compare(two_methods, tmp_path / "rows.csv", "--out", tmp_path / "out", "--draws", 20) == 0
+    printed = capsys.readouterr().out
+    assert next(line for line in printed.splitlines() if line.startswith("Replay")).split()[1] == "4"
+    assert "No bootstrap on 'toy' for Replay: it needs the run folders of all seeds" in " ".join(printed.split())
+    assert len(pd.read_csv(tmp_path / "out/differences.csv")) == 0
+
+
 def test_runs_on_other_streams_are_never_mixed(
     two_methods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
