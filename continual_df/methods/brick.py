@@ -28,7 +28,7 @@ Classifier = Literal["linear", "heads", "ridge"]
 class Brick(Replay):
     """Experience replay with slow weights and a frozen early stage, and what others add, each at a weight of its own.
 
-    ``loss = BCE + logit (z - z_remembered)^2 + feature ||u - u_teacher||^2 / D + isolation SupCon(domains)``, u features of unit
+    ``loss = detection BCE + logit (z - z_remembered)^2 + feature ||u - u_teacher||^2 / D + isolation SupCon(domains)``, u features of unit
     length; the second and third are means over replayed rows. A part at 0 is off, and costs nothing.
 
     Slow weights: after each step ``slow <- d slow + (1 - d) fast`` with ``d = exp(-1 / (slow x steps of the task))``; in the
@@ -43,6 +43,7 @@ class Brick(Replay):
         slow: Time constant of the slow weights as a share of the task's steps; 0: the trained weights themselves.
         frozen_stages: Early stages of the backbone that later tasks leave as the first one made them.
         balanced: Draw current rows equally often of both labels.
+        detection: Weight of the detection loss.
         logit: Weight of the distance to the logits that images had when they were remembered.
         feature: Weight of the distance to the features of the detector as the last task left it.
         isolation: Weight of the isolation loss.
@@ -60,6 +61,7 @@ class Brick(Replay):
         slow: float = 0.3,
         frozen_stages: int = 0,
         balanced: bool = False,
+        detection: float = 1.0,
         logit: float = 0.0,
         feature: float = 0.0,
         isolation: float = 0.0,
@@ -75,7 +77,8 @@ class Brick(Replay):
             raise ValueError(f"align turns the heads of several tasks: it needs classifier heads, got {classifier}")
         self.time_constant, self.frozen_stages = slow, frozen_stages
         self.current_balance: Balance = "label" if balanced else "none"
-        self.logit, self.feature, self.isolation, self.align = logit, feature, isolation, align
+        self.detection, self.logit, self.feature = detection, logit, feature
+        self.isolation, self.align = isolation, align
         self.isolation_loss = IsolationLoss(temperature)
         self.slow = WeightAverage(self._fast) if slow else None
         self.ridge = RidgeHead(self.detector.num_features) if classifier == "ridge" else None
@@ -146,7 +149,8 @@ class Brick(Replay):
         own_B = self._mean_logit(logit)
         if self.classifier == "heads":  # each row learns by the head of its task
             own_B = fake_margin(logit)[torch.arange(len(logit)), batch["task"]]
-        terms = {"detection": F.binary_cross_entropy_with_logits(own_B, batch["label"].to(own_B.dtype))}
+        bce = F.binary_cross_entropy_with_logits(own_B, batch["label"].to(own_B.dtype))
+        terms = {"detection": self.detection * bce}
         replayed_B = batch["role"] == Role.REPLAY
         count = replayed_B.sum().clamp(min=1)
         if self.logit and self.memory.rows.num:
