@@ -52,7 +52,7 @@ def run_features(
         parts = [_rows(stream, task, split, max_rows, Rows.empty()) for task in range(len(stream.tasks))]
         parts += [_rows(stream, task, "train", max_rows, memory) for task in range(number)]
         rows = pd.concat(parts, ignore_index=True)
-        ended = stream.rows(number - 1, "train")
+        ended = stream.rows(number - 1, "train") if memory.num else Rows.empty()  # all of them, for the report alone
         wanted = np.union1d(rows["sample"].to_numpy(), ended.sample.numpy())
         sample = torch.from_numpy(wanted)
         unlabelled = torch.full_like(sample, -1)

@@ -19,9 +19,9 @@ from continual_df.data.frame_table import FrameTable, read_table, write_table
 from continual_df.evaluation.embedding_files import Embedding, read_embedding
 from continual_df.memory import ReplayMemory
 from continual_df.memory.diversity import memory_report
-from continual_df.methods import Replay
+from continual_df.methods import SURLID
 from continual_df.run_folder import RunFolder
-from continual_df.task import Rows
+from continual_df.task import Rows, Task
 from tests.toy import TinyDetector
 
 
@@ -57,9 +57,10 @@ def train(table: Path, folder: Path, model: dict[str, Any]) -> Path:
 
 @pytest.fixture(scope="module")
 def run(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose embedding holds 3 rows a domain, and all that is remembered."""
+    """A run of a method that grows; its embedding holds 3 rows a domain, and all that is remembered."""
     memory = {"class_path": "ReplayMemory", "init_args": {"capacity": 5, "per_task": True}}
-    folder = train(table, tmp_path_factory.mktemp("replay"), {"class_path": "Replay", "init_args": {"memory": memory}})
+    model = {"class_path": "continual_df.methods.SURLID", "init_args": {"memory": memory}}
+    folder = train(table, tmp_path_factory.mktemp("sur_lid"), model)
     assert main(["embed", str(folder), "--max_rows", "3"]) == 0
     return folder
 
@@ -83,16 +84,18 @@ def test_features_and_directions_are_those_of_the_checkpoint_after_each_task(
 ) -> None:
     images = read_table(table)
     for embedding in embeddings:
-        method = Replay(ReplayMemory(5), detector=TinyDetector())
-        method.load_state_dict(RunFolder(run).load_task(embedding.number)["state_dict"])
+        method = SURLID(memory=ReplayMemory(5), detector=TinyDetector())
+        tasks = [Task(index, name, (name,), real_domain=index) for index, name in enumerate(("columns", "smooth"))]
+        method.restore(tasks[: embedding.number], RunFolder(run).load_task(embedding.number)["state_dict"])
         paths = images.frame["path"][embedding.rows["sample"]]
         read = [np.asarray(Image.open(images.root / path).convert("RGB")) for path in paths]
         image = torch.from_numpy(np.stack(read)).permute(0, 3, 1, 2) / 255
         with torch.no_grad():
             expected = method.eval()(image).features
         assert embedding.feature_ND == pytest.approx(expected.numpy(), abs=1e-5)
-        assert embedding.direction_HD == pytest.approx(method.head.weight.detach().numpy())
-    assert not np.allclose(embeddings[0].direction_HD, embeddings[1].direction_HD)
+        assert embedding.direction_HD == pytest.approx(method.decision_directions().numpy())
+        assert embedding.direction_HD.shape == (embedding.number, TinyDetector.num_features)
+    assert not np.allclose(embeddings[0].feature_ND[:12], embeddings[1].feature_ND[:12])  # the same rows, another model
 
 
 def test_each_domain_is_cut_to_the_same_rows_after_every_task(embeddings: list[Embedding]) -> None:
