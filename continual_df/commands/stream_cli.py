@@ -28,6 +28,7 @@ from continual_df.memory import ReplayMemory, SparseUniform, VendiGreedy
 from continual_df.methods import (
     DFIL,
     ERACE,
+    HDP,
     SURLID,
     CDDBReplay,
     CoReD,
@@ -56,6 +57,7 @@ CLASSES = (
     ERACE,
     ForgeryStream,
     Finetune,
+    HDP,
     ICaRL,
     Joint,
     LwF,

@@ -9,6 +9,7 @@ from continual_df.methods.dfil import DFIL
 from continual_df.methods.er_ace import ERACE
 from continual_df.methods.ewc import OnlineEWC
 from continual_df.methods.finetune import Finetune
+from continual_df.methods.hdp import HDP
 from continual_df.methods.icarl import ICaRL
 from continual_df.methods.joint import Joint
 from continual_df.methods.lwf import LwF
@@ -19,6 +20,7 @@ from continual_df.methods.sur_lid import SURLID
 __all__ = [
     "DFIL",
     "ERACE",
+    "HDP",
     "SURLID",
     "CDDBReplay",
     "CoReD",
