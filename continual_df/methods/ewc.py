@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 
 from continual_df.ledger import phase
 from continual_df.methods.base import Method
@@ -65,7 +65,7 @@ class OnlineEWC(Method):
 
     def _theta_P(self) -> Tensor:
         """Return all trainable parameters in a row."""
-        return parameters_to_vector(parameter for parameter in self.parameters() if parameter.requires_grad)
+        return _in_a_row(parameter for parameter in self.parameters() if parameter.requires_grad)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the detection loss and, from the second task on, the penalty."""
@@ -85,7 +85,7 @@ class OnlineEWC(Method):
         with phase("fisher"), torch.inference_mode(mode=False):
             for image, weight in zip(batch["image"].clone(), batch["weight"].tolist(), strict=True):
                 logit = self(image[None]).fake_logit[0]
-                gradient_P = parameters_to_vector(torch.autograd.grad(logit, parameters))
+                gradient_P = _in_a_row(torch.autograd.grad(logit, parameters))
                 logit = logit.detach().float()
                 variance = logit.sigmoid() * (-logit).sigmoid()
                 self.square_P += (weight > 0) * variance * gradient_P.float() ** 2
@@ -104,3 +104,8 @@ class OnlineEWC(Method):
             fisher_P /= fisher_P.mean().clamp(min=torch.finfo(fisher_P.dtype).tiny)
         self.fisher_P.mul_(self.decay).add_(fisher_P.to(self.fisher_P.device))
         self.anchor_P.copy_(self._theta_P().detach())
+
+
+def _in_a_row(tensors: Iterable[Tensor]) -> Tensor:
+    """Return all values as one vector; torch's parameters_to_vector refuses those of a channels-last detector."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
