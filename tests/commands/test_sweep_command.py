@@ -359,6 +359,19 @@ def test_blocks_name_runs_in_order_and_each_once(small: Path) -> None:
     ]
 
 
+def test_several_sweeps_can_share_a_file_of_methods(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (small / "shared").mkdir()
+    (small / "shared" / "methods.yaml").write_text("er: ../er.yaml\nlwf: []\n")
+    sweep = read_sweep(write_sweep(small, methods="shared/methods.yaml", seeds=[0]))
+    assert {cell.method: cell.configs[1:] for cell in sweep.cells} == {
+        "er": (small / "shared" / "../er.yaml",),
+        "lwf": (),
+    }
+    (small / "shared" / "methods.yaml").write_text("er: e.yaml\n")
+    assert main(["sweep", str(write_sweep(small, methods="shared/methods.yaml"))]) == 2
+    assert re.search(r"shared/methods\.yaml: methods\.er: '.*/shared/e\.yaml' is not there", capsys.readouterr().err)
+
+
 def test_what_a_sweep_does_not_say_has_a_default(small: Path) -> None:
     sweep = read_sweep(write_sweep(small, common=["base.yaml"], environment={"A": 8_000_000_000}))
     assert (sweep.csv, sweep.workers) == (Path("docs/results/sweep.csv"), 1)
