@@ -125,6 +125,18 @@ def test_memory_of_sur_holds_what_the_formula_selects_of_each_domain() -> None:
         assert set(own.sample.tolist()) == expected
 
 
+def test_rows_of_a_domain_stand_together_before_the_rule_in_the_order_they_came_in() -> None:
+    memory = ReplayMemory(10, rule=select_herding)
+    for task, start in enumerate((0, 11)):
+        rows = memory.update(make_rows(11, task, start), Detector()).rows
+        key = (2 * rows.task + rows.label).tolist()
+        assert key == sorted(key)
+        new = rows.pick(rows.task == task)
+        for label in (0, 1):
+            sample = new.sample[new.label == label].tolist()
+            assert sample == [one for one in range(start, start + 11) if one % 2 == label]
+
+
 @pytest.mark.parametrize("per_task", [False, True])
 def test_stored_values_stay_as_they_were_when_their_row_was_chosen(per_task: bool) -> None:
     class Drifting(Detector):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from continual_df.memory import memory_report, vendi_score
 from continual_df.memory.gaussian_kernel import median_distance
+from continual_df.randomness import generator_at
 from continual_df.task import Rows
 
 
@@ -62,13 +63,18 @@ def test_a_memory_of_one_corner_is_further_away_and_poorer_than_a_random_one() -
     assert line["vendi_memory"] < line["vendi_random"]
 
 
-def test_random_samples_are_means_over_ten_draws_and_addressed_by_the_seed() -> None:
-    arguments = make_features(60), make_rows([30, 30]), mask(60, [1, 2, 40, 50])
-    once, again = (memory_report(*arguments, seed=0) for _ in range(2))
-    assert once.equals(again)
-    other = memory_report(*arguments, seed=1)
-    assert other["mmd_random"].tolist() != once["mmd_random"].tolist()
-    assert other["mmd_memory"].tolist() == once["mmd_memory"].tolist()
+def test_random_samples_are_means_over_ten_draws_addressed_by_seed_and_domain() -> None:
+    feature_ND, rows, chosen_N = make_features(60), make_rows([30, 30]), mask(60, [1, 2, 4, 40, 50, 51])
+    report = memory_report(feature_ND, rows, chosen_N, seed=7)
+    for label in (0, 1):
+        generator = generator_at(7, 0, label)
+        draws = [30 * label + generator.permutation(30)[:3] for _ in range(10)]
+        lines = [memory_report(feature_ND, rows, mask(60, draw.tolist())).loc[label] for draw in draws]
+        assert report.loc[label, "mmd_random"] == pytest.approx(np.mean([line["mmd_memory"] for line in lines]))
+        assert report.loc[label, "vendi_random"] == pytest.approx(np.mean([line["vendi_memory"] for line in lines]))
+    other = memory_report(feature_ND, rows, chosen_N, seed=8)
+    assert other["mmd_random"].tolist() != report["mmd_random"].tolist()
+    assert other["mmd_memory"].tolist() == report["mmd_memory"].tolist()
 
 
 def test_a_domain_without_memory_has_no_numbers() -> None:
