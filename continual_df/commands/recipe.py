@@ -15,7 +15,16 @@ PACKAGES = ("continual-df", "torch", "torchvision", "pytorch-lightning", "timm",
 
 
 def recipe(cli: StreamCLI) -> str:
-    """Return the content of ``config.yaml``, from which the run can be resumed: with every null.
+    """Return the content of ``config.yaml``, from which the run can be resumed.
+
+    Raises:
+        ConfigError: If a setting has a value that no YAML file can hold.
+    """
+    return "".join(f"# {line}\n" for line in _made_with()) + resolved(cli)
+
+
+def resolved(cli: StreamCLI) -> str:
+    """Return the settings as YAML, with every null.
 
     Raises:
         ConfigError: If a setting has a value that no YAML file can hold.
@@ -27,7 +36,7 @@ def recipe(cli: StreamCLI) -> str:
             f"{lost[1]}: its value cannot be written to a YAML file ({lost[2]}), so the run could not be resumed. Set it to "
             "something that can."
         )
-    return "".join(f"# {line}\n" for line in _made_with()) + settings
+    return settings
 
 
 def changes_since(config: Path) -> list[str]:

@@ -17,6 +17,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 
+from continual_df import methods
 from continual_df.callbacks.step_checkpoint import CheckpointSchedule
 from continual_df.checkpoint_file import VerifiedCheckpointIO
 from continual_df.commands.config_errors import check_configs, explain, first_alternative, locate
@@ -24,53 +25,18 @@ from continual_df.commands.lost_settings import refuse_lost
 from continual_df.data import readers
 from continual_df.data.datamodule import BenchmarkStream, ForgeryStream, StreamDataModule
 from continual_df.errors import ConfigError
-from continual_df.memory import ReplayMemory, SparseUniform, VendiGreedy
-from continual_df.methods import (
-    DFIL,
-    ERACE,
-    HDP,
-    SURLID,
-    CDDBReplay,
-    CoReD,
-    DERpp,
-    DevFDLike,
-    Finetune,
-    ICaRL,
-    Joint,
-    LwF,
-    Method,
-    OnlineEWC,
-    Replay,
-    SPrompts,
-)
+from continual_df.memory import ReplayMemory
+from continual_df.methods import Method
 from continual_df.metrics_log import MetricsLog
 from continual_df.models.detector import TimmDetector
 from continual_df.run_folder import RunFolder
 
 CLASSES = (
-    BenchmarkStream,
-    CDDBReplay,
-    CoReD,
-    DERpp,
-    DevFDLike,
-    DFIL,
-    ERACE,
-    ForgeryStream,
-    Finetune,
-    HDP,
-    ICaRL,
-    Joint,
-    LwF,
-    OnlineEWC,
-    Replay,
-    ReplayMemory,
-    SPrompts,
-    SparseUniform,
-    SURLID,
-    TimmDetector,
-    VendiGreedy,
+    *readers.__all__,
+    *(cls.__name__ for cls in (BenchmarkStream, ForgeryStream, ReplayMemory, TimmDetector)),
+    *(name for name in methods.__all__ if name not in ("Method", "Prediction")),
 )
-"""Imported, as all readers are, so that a YAML may use the bare class name as class_path."""
+"""Classes whose bare name may stand as a class_path in a YAML file: they are imported here."""
 
 
 SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
@@ -85,7 +51,7 @@ class RunParser(LightningArgumentParser):
         Raises:
             ConfigError: Always.
         """
-        raise ConfigError(explain(message, self, [*readers.__all__, *(cls.__name__ for cls in CLASSES)])) from ex
+        raise ConfigError(explain(message, self, CLASSES)) from ex
 
 
 class StreamCLI(LightningCLI):

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from continual_df.commands.recipe import recipe
+from continual_df.commands.recipe import resolved
 from continual_df.commands.resume import MAY_CHANGE
 from continual_df.commands.stream_cli import StreamCLI, parse_settings
 from continual_df.commands.sweep_file import Cell
@@ -39,7 +39,7 @@ def resolved_settings(cell: Cell, environment: Mapping[str, str]) -> Settings:
     """
     try:
         with _added(environment):
-            settings: Settings = yaml.safe_load(recipe(parse_settings(cell.settings, _ParsedSettings)))
+            settings: Settings = yaml.safe_load(resolved(parse_settings(cell.settings, _ParsedSettings)))
     except ConfigError as error:
         raise ConfigError(f"{cell.name}: {error}") from error
     return settings

@@ -9,6 +9,7 @@ from continual_df.memory.hard_central import select_hard_central
 from continual_df.memory.herding import select_herding
 from continual_df.memory.moderate import select_moderate
 from continual_df.memory.per_domain import per_domain, select_per_domain
+from continual_df.memory.prototype_guided import PrototypeGuided, select_prototype_guided
 from continual_df.memory.replay_memory import ReplayMemory
 from continual_df.memory.reservoir import select_reservoir
 from continual_df.memory.sparse_uniform import SparseUniform, select_sparse_uniform
@@ -17,6 +18,7 @@ from continual_df.memory.vendi_greedy import VendiGreedy, select_vendi_greedy
 
 __all__ = [
     "Candidates",
+    "PrototypeGuided",
     "ReplayMemory",
     "SelectionRule",
     "SparseUniform",
@@ -30,6 +32,7 @@ __all__ = [
     "select_herding",
     "select_moderate",
     "select_per_domain",
+    "select_prototype_guided",
     "select_reservoir",
     "select_sparse_uniform",
     "select_vendi_greedy",

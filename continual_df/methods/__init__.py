@@ -1,6 +1,7 @@
 """How a detector keeps learning: one method a file."""
 
 from continual_df.methods.base import Method, Prediction
+from continual_df.methods.brick import Brick
 from continual_df.methods.cddb import CDDBReplay
 from continual_df.methods.cored import CoReD
 from continual_df.methods.der import DERpp
@@ -13,6 +14,7 @@ from continual_df.methods.hdp import HDP
 from continual_df.methods.icarl import ICaRL
 from continual_df.methods.joint import Joint
 from continual_df.methods.lwf import LwF
+from continual_df.methods.mixed_prototypes import MixedPrototypes
 from continual_df.methods.replay import Replay
 from continual_df.methods.s_prompts import SPrompts
 from continual_df.methods.sur_lid import SURLID
@@ -22,6 +24,7 @@ __all__ = [
     "ERACE",
     "HDP",
     "SURLID",
+    "Brick",
     "CDDBReplay",
     "CoReD",
     "DERpp",
@@ -31,6 +34,7 @@ __all__ = [
     "Joint",
     "LwF",
     "Method",
+    "MixedPrototypes",
     "OnlineEWC",
     "Prediction",
     "Replay",

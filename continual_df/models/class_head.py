@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from continual_df.models.addressed_linear import addressed_linear
+
 
 class ClassHead(nn.Module):
     """A linear layer that grows: one output for each class id so far; what older ones have learnt stays as it is.
@@ -16,14 +18,15 @@ class ClassHead(nn.Module):
     def __init__(self, num_features: int) -> None:
         super().__init__()
         self.num_features, self.num_classes = num_features, 0
+        self.seed = torch.initial_seed()
         self.parts = nn.ModuleList()
 
     def grow(self, num_classes: int) -> None:
         """Add outputs, on the device of the others, until there are ``num_classes``."""
         added = num_classes - self.num_classes
         if added > 0:
-            device = self.parts[0].weight.device if len(self.parts) else None
-            self.parts.append(nn.Linear(self.num_features, added, device=device))
+            part = addressed_linear(self.num_features, added, self.seed, self.num_classes)
+            self.parts.append(part.to(next(self.parameters(), torch.empty(0)).device))
             self.num_classes = num_classes
 
     @property

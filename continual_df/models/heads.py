@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from continual_df.models.addressed_linear import addressed_linear
+
 
 class TaskHeads(nn.Module):
     """One linear head for each task, all of them registered, so that optimizers train and checkpoints hold them.
@@ -17,12 +19,13 @@ class TaskHeads(nn.Module):
     def __init__(self, num_features: int, num_classes: int = 2) -> None:
         super().__init__()
         self.num_features, self.num_classes = num_features, num_classes
+        self.seed = torch.initial_seed()
         self.heads = nn.ModuleList()
 
     def grow(self) -> None:
         """Add the head of the next task, on the device of the others."""
-        device = self.heads[0].weight.device if len(self.heads) else None
-        self.heads.append(nn.Linear(self.num_features, self.num_classes, device=device))
+        head = addressed_linear(self.num_features, self.num_classes, self.seed, len(self.heads))
+        self.heads.append(head.to(next(self.parameters(), torch.empty(0)).device))
 
     @property
     def weight_TCD(self) -> Tensor:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from continual_df.errors import ConfigError
+from continual_df.models.addressed_linear import addressed_linear
 from continual_df.models.detector import Detector, Features
 from continual_df.models.frozen_vit import FrozenViT
 
@@ -22,11 +23,12 @@ class LoRALinear(nn.Module):
     Args:
         linear: The layer.
         rank: Rank R of an adapter.
+        address: Where its adapters are drawn: (seed, place among the adapted layers).
     """
 
-    def __init__(self, linear: nn.Linear, rank: int) -> None:
+    def __init__(self, linear: nn.Linear, rank: int, address: tuple[int, int]) -> None:
         super().__init__()
-        self.linear, self.rank = linear, rank
+        self.linear, self.rank, self.address = linear, rank, address
         self.down, self.up = nn.ParameterList(), nn.ParameterList()
         self._add()
 
@@ -38,9 +40,8 @@ class LoRALinear(nn.Module):
 
     def _add(self) -> None:
         weight_OI = self.linear.weight
-        down_RI = weight_OI.new_empty(self.rank, weight_OI.shape[1])
-        nn.init.kaiming_uniform_(down_RI, a=5**0.5)
-        self.down.append(nn.Parameter(down_RI))
+        drawn = addressed_linear(weight_OI.shape[1], self.rank, *self.address, len(self.down))
+        self.down.append(nn.Parameter(drawn.weight.detach().to(weight_OI)))
         self.up.append(nn.Parameter(weight_OI.new_zeros(weight_OI.shape[0], self.rank)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,8 +73,8 @@ class LoRAViT(FrozenViT):
                 f"{method} adapts the layers named mlp of a ViT, and the detector's {type(blocks[0]).__name__} has none: "
                 "use another backbone, e.g. vit_base_patch16_224."
             )
-        for name, layer in inside.items():
-            blocks.set_submodule(name, LoRALinear(layer, rank))
+        for place, (name, layer) in enumerate(inside.items()):
+            blocks.set_submodule(name, LoRALinear(layer, rank, (torch.initial_seed(), place)))
 
     @property
     def layers(self) -> list[LoRALinear]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from continual_df.models.addressed_linear import addressed_linear
 from continual_df.models.detector import Detector, Features
 from continual_df.models.frozen_vit import FrozenViT
+
+PROMPT = 1
+"""Last word of the address at which a prompt is drawn; the head of the same task has another."""
 
 
 class PromptedViT(FrozenViT):
@@ -24,15 +28,15 @@ class PromptedViT(FrozenViT):
     def __init__(self, detector: Detector, length: int, method: str) -> None:
         super().__init__(detector, method)
         self.length = length
+        self.seed = torch.initial_seed()
         self.prompts = nn.ParameterList()
 
     def grow(self) -> None:
-        """Freeze the prompts and add one, uniform in +-1/sqrt(D)."""
+        """Freeze the prompts and add one, uniform in +-1/sqrt(D), as the weights of a linear layer are."""
         self.prompts.requires_grad_(False)
-        prefix: Tensor = self.vit.backbone.pos_embed
-        width = prefix.shape[-1]
-        prompt_LD = torch.empty(self.length, width, device=prefix.device).uniform_(-(width**-0.5), width**-0.5)
-        self.prompts.append(nn.Parameter(prompt_LD))
+        place: Tensor = self.vit.backbone.pos_embed
+        drawn = addressed_linear(place.shape[-1], self.length, self.seed, len(self.prompts), PROMPT)
+        self.prompts.append(nn.Parameter(drawn.weight.detach().to(place.device)))
 
     def plain(self, image: Tensor) -> Features:
         """Return the features of ``image`` without a prompt."""

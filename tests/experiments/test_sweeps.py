@@ -60,7 +60,7 @@ def cwd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield root
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("name", [name for name in SWEEPS if name != "dev"])  # all of whose methods are trained below
 def test_every_method_and_stream_of_a_sweep_resolves_and_nothing_that_it_sets_is_lost(name: str, cwd: Path) -> None:
     seen: set[str] = set()
     for cell in cells_of(name):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from continual_df.memory import (
     Candidates,
+    PrototypeGuided,
     SelectionRule,
     SparseUniform,
     VendiGreedy,
@@ -37,6 +38,7 @@ RULES: dict[str, SelectionRule] = {
     "sur": SparseUniform(),
     "sur_released": SparseUniform("released"),
     "vendi": VendiGreedy(),
+    "prototype_guided": PrototypeGuided(),
     "vendi_rbf": VendiGreedy(kernel="rbf"),
     "vendi_entropy": VendiGreedy(order=1.0),
 }

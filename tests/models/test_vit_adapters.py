@@ -127,6 +127,7 @@ def test_prompts_stand_between_class_token_and_patches() -> None:
     ],
     ids=lambda options: "+".join(options) or "usual",
 )
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
 def test_an_empty_prompt_is_no_prompt_in_every_layout_of_tokens(options: dict[str, Any]) -> None:
     detector = PromptedViT(vit(model_args={**TINY_VIT["model_args"], **options}), 0, "Method")
     detector.grow()
@@ -151,7 +152,7 @@ def test_only_the_newest_prompt_learns_and_the_others_give_what_they_gave() -> N
 
 def test_a_layer_adds_up_its_adapters() -> None:
     torch.manual_seed(0)
-    layer = LoRALinear(nn.Linear(5, 7).requires_grad_(False), 2)
+    layer = LoRALinear(nn.Linear(5, 7).requires_grad_(False), 2, (0, 0))
     layer.grow()
     layer.grow()
     for up in layer.up:
@@ -198,3 +199,16 @@ def test_directions_are_those_of_the_newest_task_and_of_the_tasks_before() -> No
         assert new is layer.down[3]
         assert torch.equal(earlier, torch.cat([layer.down[1], layer.down[2]]))
         assert not earlier.requires_grad
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_what_is_drawn_depends_on_seed_and_place_alone(make: Callable[..., Any]) -> None:
+    first, second = make(), make()
+    for detector, draws in ((first, 0), (second, 7)):
+        detector.grow()
+        torch.rand(draws)
+        detector.grow()
+    state = second.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in first.state_dict().items())
+    drawn = [value for name, value in first.named_parameters() if "prompts" in name or ".down." in name]
+    assert len({value.flatten()[0].item() for value in drawn}) == len(drawn)
