@@ -36,7 +36,7 @@ def naive_fisher(method: OnlineEWC, rows: Rows) -> np.ndarray:
 
 @pytest.mark.parametrize("normalise", [False, True])
 def test_the_fisher_information_is_that_of_a_naive_version_and_runs_on(normalise: bool) -> None:
-    method = ewc(detector=NoisyDetector(), decay=0.9, normalise=normalise)
+    method = ewc(detector=NoisyDetector().to(memory_format=torch.channels_last), decay=0.9, normalise=normalise)
     expected = np.zeros(len(method.fisher_P))
     for task in TASKS:
         rows = make_rows(task, 5)
