@@ -17,7 +17,20 @@ from continual_df.data.dataset import to_unit
 from continual_df.data.images import TableImages
 from continual_df.data.stream import Stream
 from continual_df.memory import ReplayMemory, select_class_balanced, select_herding
-from continual_df.methods import DFIL, ERACE, HDP, CDDBReplay, CoReD, DERpp, Finetune, ICaRL, LwF, Method, OnlineEWC
+from continual_df.methods import (
+    DFIL,
+    ERACE,
+    HDP,
+    CDDBReplay,
+    CoReD,
+    DERpp,
+    Finetune,
+    ICaRL,
+    LwF,
+    Method,
+    MixedPrototypes,
+    OnlineEWC,
+)
 from continual_df.methods.replay import Replay
 from continual_df.models.detector import Detector
 from continual_df.models.frozen_copy import FrozenCopy
@@ -54,6 +67,7 @@ MAKERS: dict[str, Make] = {
     "dfil": make(DFIL),
     "cored": make(CoReD),
     "hdp": make(HDP, passes=10, step=0.02, bound=0.15),
+    "mixed prototypes": make(MixedPrototypes),
     "cddb binary": make(CDDBReplay, head="binary"),
     "cddb multi-class": make(CDDBReplay, head="multi_class"),
     "cddb multi-task": make(CDDBReplay, head="multi_task"),
