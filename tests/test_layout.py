@@ -139,15 +139,13 @@ def is_slow(case: Case) -> bool:
 
 
 OWN_SHARE = {
-    "CDDBReplay": "new heads are drawn by each process",
+    "CDDBReplay": "each mean over a part of the rows is that of a process's own",
     "CoReD": "the mean over a bin of confidence is that of a process's own rows",
     "DERpp": "each mean over a part of the rows is that of a process's own",
-    "DevFDLike": "new adapters are drawn by each process",
     "ERACE": "each mean over a part of the rows is that of a process's own",
     "HDP": "each process draws the perturbations of its rows",
     "MixedPrototypes": "each mean over a part of the rows is that of a process's own",
     "OnlineEWC": "the gradients of a batch are squared by each process",
-    "SPrompts": "new prompts are drawn by each process",
     "SURLID": "each process draws what it re-fills",
 }
 """Methods that several processes do not train to the numbers of one, and why; order and memory are the same for them too."""
@@ -277,10 +275,10 @@ def test_every_process_remembers_the_same_rows(runs: Runs, case: Case) -> None:
         assert [line["rows"] for line in found] == [line["rows"] for line in expected]
 
 
-def expect_own_share(case: Case, request: pytest.FixtureRequest) -> None:
+def expect_own_share(case: Case, request: pytest.FixtureRequest, strict: bool = True) -> None:
     """Expect the numbers of several processes to differ where a method is among `OWN_SHARE`."""
     if case.processes > 1 and case.method in OWN_SHARE:
-        request.applymarker(pytest.mark.xfail(reason=OWN_SHARE[case.method], raises=AssertionError))
+        request.applymarker(pytest.mark.xfail(reason=OWN_SHARE[case.method], raises=AssertionError, strict=strict))
 
 
 def test_predictions_and_weights_agree(runs: Runs, case: Case, request: pytest.FixtureRequest) -> None:
@@ -299,7 +297,7 @@ def test_predictions_and_weights_agree(runs: Runs, case: Case, request: pytest.F
 
 
 def test_metrics_agree(runs: Runs, case: Case, request: pytest.FixtureRequest) -> None:
-    expect_own_share(case, request)
+    expect_own_share(case, request, strict=False)  # metrics of so few images may agree all the same
     expected, found = (pd.read_csv(runs.path(each) / "metrics.csv") for each in (case.reference, case))
     keys = ["task", "epoch", "step", "metric"]
     pd.testing.assert_frame_equal(found[keys], expected[keys])
