@@ -182,7 +182,7 @@ def cddb(root: Path) -> None:
 
 
 def ai_genbench(root: Path, generators: Iterable[str]) -> None:
-    for split, fakes, reals in (("train", 2, 90), ("validation", 1, 9)):
+    for split, fakes, reals in (("train", 2, 99), ("validation", 1, 9)):
         for name, number in [*((generator, fakes) for generator in generators), ("real", reals)]:
             for i in range(number):
                 write_image(root / split / name / f"{split}_{name}{i}.png")
