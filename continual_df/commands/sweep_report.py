@@ -37,6 +37,7 @@ class Report:
         self.failed: list[Cell] = []
         self.stopped: list[Cell] = []
         self.skipped: list[Cell] = []
+        self._shown = ""
 
     def line(self, text: str, style: str | None = None) -> None:
         """Print a line."""
@@ -84,8 +85,9 @@ class Report:
 
     def look(self, children: list[Child], waiting: int) -> None:
         """Show where the sweep is."""
-        if self.live is not None:
-            self.live.update(Text(self.status(children), overflow="ellipsis", no_wrap=True), refresh=True)
+        if self.live is not None and (status := self.status(children)) != self._shown:
+            self.live.update(Text(status, overflow="ellipsis", no_wrap=True), refresh=True)
+            self._shown = status
 
     def status(self, children: list[Child]) -> str:
         """Return the line that changes."""

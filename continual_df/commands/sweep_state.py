@@ -40,10 +40,10 @@ def state_of(run: Path) -> State:
 
 
 def _what_is_missing(run: Path) -> str | None:
-    for name in ("stream.json", "results.json"):  # the first and the last that a run writes
-        if not (run / name).is_file():
-            return f"it has no {name}"
+    if not (run / "stream.json").is_file():
+        return "it has not read its data yet"
     try:
-        return what_is_missing(run)
+        lacking = what_is_missing(run)
     except RunFolderError as error:
         return str(error)
+    return lacking if lacking or (run / "results.json").is_file() else "it has no results.json"  # written last

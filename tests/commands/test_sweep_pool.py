@@ -20,7 +20,10 @@ from continual_df.errors import RunFolderError
 from continual_df.evaluation.run_summary import COLUMNS, Row
 from continual_df.stop_signals import StopSignals
 
-WAITS = "trap 'echo saved; exit 143' TERM; trap 'echo saved; exit 130' INT; echo ready; while :; do sleep 0.02; done"
+WAITS = (
+    "trap 'echo saved; status=143' TERM; trap 'echo saved; status=130' INT; echo ready; "
+    'while [ -z "$status" ]; do sleep 0.02; done; sleep 0.25; exit $status'
+)
 """A run that saves where it is when it is told to stop."""
 
 
