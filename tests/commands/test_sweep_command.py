@@ -146,11 +146,13 @@ def test_a_killed_run_goes_on_to_the_same_bytes_and_its_row_is_replaced(grid: Gr
     shutil.rmtree(whole)
 
 
-def test_rows_that_are_lost_come_back(grid: Grid) -> None:
+def test_rows_that_are_lost_or_of_another_run_come_back(grid: Grid) -> None:
     before = (grid.folder / "rows.csv").read_bytes()
     (grid.folder / "rows.csv").unlink()
     assert grid.sweep("--only", "method=er", "seed=0,1") == 0
     assert grid.rows()["method"].tolist() == ["er", "er"]
+    of_another_run = grid.rows().assign(train_seconds=0.5, average_auc=0.25)
+    of_another_run.to_csv(grid.folder / "rows.csv", index=False)
     assert grid.sweep() == 0
     assert (grid.folder / "rows.csv").read_bytes() == before
 
