@@ -39,12 +39,11 @@ class OnlineEWC(Method):
 
     fisher_P: Tensor
     anchor_P: Tensor
-    square_P: Tensor | None
 
     def __init__(
         self,
         *,
-        strength: float = 1.0,
+        strength: float = 0.1,
         decay: float = 1.0,
         normalise: bool = True,
         fisher_images: int = 500,
@@ -61,7 +60,7 @@ class OnlineEWC(Method):
         num_parameters = len(self._theta_P())
         self.register_buffer("fisher_P", torch.zeros(num_parameters))
         self.register_buffer("anchor_P", torch.zeros(num_parameters))
-        self.register_buffer("square_P", None, persistent=False)  # sum over images; only while it is estimated
+        self._squares: list[Tensor] | None = None  # sums over images by parameter; a list only while they are gathered
 
     def _theta_P(self) -> Tensor:
         """Return all trainable parameters in a row."""
@@ -77,29 +76,32 @@ class OnlineEWC(Method):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Predict; while a task ends, add up the squared gradients of each image."""
-        if self.square_P is None:
+        if self._squares is None:
             return super().predict_step(batch, batch_idx)
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         logits = []
         # a prediction is in inference mode, whose tensors know no gradient: a copy made outside of it does
         with phase("fisher"), torch.inference_mode(mode=False):
+            if not self._squares:
+                self._squares = [torch.zeros_like(parameter, dtype=torch.float32) for parameter in parameters]
             for image, weight in zip(batch["image"].clone(), batch["weight"].tolist(), strict=True):
                 logit = self(image[None]).fake_logit[0]
-                gradient_P = _in_a_row(torch.autograd.grad(logit, parameters))
-                logit = logit.detach().float()
-                variance = logit.sigmoid() * (-logit).sigmoid()
-                self.square_P += (weight > 0) * variance * gradient_P.float() ** 2
-                logits.append(logit)
+                gradients = torch.autograd.grad(logit, parameters)
+                logits.append(logit.detach().float())
+                if weight > 0:
+                    variance = float(logits[-1].sigmoid() * (-logits[-1]).sigmoid())
+                    for square, gradient in zip(self._squares, gradients, strict=True):
+                        square.addcmul_(gradient, gradient, value=variance)
         return {"sample": batch["sample"].cpu(), "fake_logit": torch.stack(logits).cpu()}
 
     def end_task(self, task: Task, rows: Rows, extract: Extract) -> None:
         """Estimate the Fisher information of the task, and hold the parameters here."""
         first = np.argsort(priority(0, rows.sample.numpy()), kind="stable")[: self.fisher_images]
         rows = rows.pick(torch.from_numpy(first))
-        self.square_P = torch.zeros_like(self.fisher_P)
+        self._squares = []
         extract(rows, ("fake_logit",))
-        fisher_P = torch.stack(from_all(self.square_P.cpu())).sum(dim=0) / rows.num
-        self.square_P = None
+        fisher_P = torch.stack(from_all(_in_a_row(self._squares).cpu())).sum(dim=0) / rows.num
+        self._squares = None
         if self.normalise:
             fisher_P /= fisher_P.mean().clamp(min=torch.finfo(fisher_P.dtype).tiny)
         self.fisher_P.mul_(self.decay).add_(fisher_P.to(self.fisher_P.device))
