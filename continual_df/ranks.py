@@ -34,10 +34,19 @@ def from_all(value: Any) -> list[Any]:  # noqa: ANN401
 
 def largest_of_all(values: list[int], device: torch.device) -> list[int]:
     """Return the largest of each of ``values`` over all processes; all must call it."""
+    return _reduced(values, device, torch.distributed.ReduceOp.MAX)
+
+
+def sums_of_all(values: list[int], device: torch.device) -> list[int]:
+    """Return the sum of each of ``values`` over all processes; all must call it."""
+    return _reduced(values, device, torch.distributed.ReduceOp.SUM)
+
+
+def _reduced(values: list[int], device: torch.device, operation: Any) -> list[int]:  # noqa: ANN401
     if rank_and_size()[1] == 1:
         return values
     tensor = torch.tensor(values, device=device)
-    torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
+    torch.distributed.all_reduce(tensor, op=operation)
     return [int(value) for value in tensor.tolist()]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from continual_df.data.sampler import Balance, Source
 from continual_df.losses.feature_distillation import unit_feature_distillation
 from continual_df.losses.isolation import IsolationLoss
+from continual_df.losses.part_mean import part_mean
 from continual_df.methods.base import Prediction
 from continual_df.methods.replay import Replay
 from continual_df.models.alignment import align_heads
@@ -152,16 +153,14 @@ class Brick(Replay):
         bce = F.binary_cross_entropy_with_logits(own_B, batch["label"].to(own_B.dtype))
         terms = {"detection": self.detection * bce}
         replayed_B = batch["role"] == Role.REPLAY
-        count = replayed_B.sum().clamp(min=1)
         if self.logit and self.memory.rows.num:
             was_R = self.memory.lookup("fake_logit", batch["sample"][replayed_B])
             distance_R = (self._mean_logit(logit)[replayed_B] - was_R).square()
-            terms["logit"] = self.logit * distance_R.sum() / count
+            terms["logit"] = self.logit * part_mean(distance_R, batch["weight"])
         if self.teacher is not None:
             teacher_RD = self.teacher(batch["image"][replayed_B]).pooled_BD
-            terms["feature"] = (
-                self.feature * unit_feature_distillation(feature_BD[replayed_B], teacher_RD).sum() / count
-            )
+            distance_R = unit_feature_distillation(feature_BD[replayed_B], teacher_RD)
+            terms["feature"] = self.feature * part_mean(distance_R, batch["weight"])
         if self.isolation:
             terms["isolation"] = self.isolation * self._isolation(feature_BD, batch)
         return {**terms, **self.detector.auxiliary_loss(features, batch)}

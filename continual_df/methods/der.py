@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from continual_df.data.sampler import Source
-from continual_df.losses.chosen_mean import chosen_mean
+from continual_df.losses.part_mean import part_mean
 from continual_df.methods.replay import Replay
 from continual_df.task import Batch, Role, Rows, Task
 
@@ -58,11 +58,11 @@ class DERpp(Replay):
         logit = self.fake_logit(features.pooled_BD)
         loss_B = F.binary_cross_entropy_with_logits(logit, batch["label"].to(logit.dtype), reduction="none")
         replayed_B = batch["role"] == Role.REPLAY
-        terms = {"detection": chosen_mean(loss_B, ~replayed_B)}
+        terms = {"detection": part_mean(loss_B[~replayed_B], batch["weight"])}
         if self.memory.rows.num:
             # of several processes, each has its part of both draws, in this order
             first, second = replayed_B.nonzero().squeeze(1).tensor_split(2)
             was = self.memory.lookup("fake_logit", batch["sample"][first])
-            terms["logits"] = self.alpha / 4 * (logit[first] - was).square().sum() / max(len(first), 1)
-            terms["replay"] = self.beta * loss_B[second].sum() / max(len(second), 1)
+            terms["logits"] = self.alpha / 4 * part_mean((logit[first] - was).square(), batch["weight"])
+            terms["replay"] = self.beta * part_mean(loss_B[second], batch["weight"])
         return {**terms, **self.detector.auxiliary_loss(features, batch)}

@@ -82,7 +82,9 @@ class DFIL(Replay):
         if self.detection:
             terms["detection"] = self.detection * detection
         if contrastive:
-            terms["contrastive"] = contrastive * self.contrast(rows_of_all(feature_BD), rows_of_all(batch["label"]))
+            counts_B = batch["weight"] > 0
+            rows = (rows_of_all(x_B[counts_B]) for x_B in (feature_BD, batch["label"]))
+            terms["contrastive"] = contrastive * self.contrast(*rows)
         if self.teacher is not None and self.teacher_head is not None and (self.feature or self.logit):
             teacher_BD = self.teacher(batch["image"]).pooled_BD
             if self.feature:

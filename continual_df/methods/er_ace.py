@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from continual_df.labels import REAL
-from continual_df.losses.chosen_mean import chosen_mean
+from continual_df.losses.part_mean import part_mean
 from continual_df.methods.base import Prediction
 from continual_df.methods.replay import Replay
 from continual_df.models.class_head import ClassHead, fake_against_real
@@ -75,7 +75,7 @@ class ERACE(Replay):
         absent_C[[REAL, *(self.task.class_ids[method] for method in self.task.methods)]] = False
         competing_BC = logit_BC.masked_fill(absent_C & ~replayed_B[:, None], -torch.inf)
         loss_B = F.cross_entropy(competing_BC, batch["method"], reduction="none")
-        terms = {"detection": chosen_mean(loss_B, ~replayed_B)}
+        terms = {"detection": part_mean(loss_B[~replayed_B], batch["weight"])}
         if self.memory.rows.num:
-            terms["replay"] = self.replay * chosen_mean(loss_B, replayed_B)
+            terms["replay"] = self.replay * part_mean(loss_B[replayed_B], batch["weight"])
         return {**terms, **self.detector.auxiliary_loss(features, batch)}

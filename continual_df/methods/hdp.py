@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from continual_df.ledger import phase
-from continual_df.losses.chosen_mean import chosen_mean
 from continual_df.losses.logit_distillation import logit_distillation
+from continual_df.losses.part_mean import part_mean
 from continual_df.methods.base import Method
 from continual_df.models.detector import Features
 from continual_df.models.frozen_copy import FrozenCopy
@@ -91,7 +91,7 @@ class HDP(Method):
         terms = {}
         if self.detection:
             loss_N = F.binary_cross_entropy_with_logits(logit_N, label_B.to(logit_N.dtype), reduction="none")
-            terms["detection"] = self.detection * chosen_mean(loss_N, counts_N)
+            terms["detection"] = self.detection * part_mean(loss_N[counts_N], batch["weight"])
         if (
             len(image) > num
             and self.teacher is not None
@@ -103,13 +103,13 @@ class HDP(Method):
             teacher_BD = self.teacher(image[held]).pooled_BD
             if self.preserve:  # both means are over as many rows: their sum is twice that of all
                 distance = (features.pooled_BD[held] - teacher_BD).square().mean(dim=1)
-                terms["preserve"] = 2 * self.preserve * chosen_mean(distance, counts)
+                terms["preserve"] = 2 * self.preserve * part_mean(distance[counts], batch["weight"])
             if self.logit:
                 student_B2, teacher_B2 = (
                     F.pad(x, (1, 0)) for x in (logit_N[held, None], self.teacher_head(teacher_BD))
                 )
                 kl = logit_distillation(student_B2, teacher_B2, temperature=1.0)
-                terms["logit"] = 2 * self.logit * chosen_mean(kl, counts)
+                terms["logit"] = 2 * self.logit * part_mean(kl[counts], batch["weight"])
         own = Features(features.map_BDHW[:num], features.pooled_BD[:num])
         return {**terms, **self.detector.auxiliary_loss(own, batch)}
 

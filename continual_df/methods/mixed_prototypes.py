@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from continual_df.losses.chosen_mean import chosen_mean
 from continual_df.losses.logit_distillation import logit_distillation
+from continual_df.losses.part_mean import part_mean
 from continual_df.losses.prototypes import assignment_loss, similarity_logits
 from continual_df.memory.k_means import k_means
 from continual_df.methods.replay import Replay
@@ -89,7 +89,7 @@ class MixedPrototypes(Replay):
                 terms["distillation"] = self.distillation * kl
             if self.assignment:
                 loss_B = assignment_loss(similarity_BP, label_P == batch["label"][:, None])
-                terms["assignment"] = self.assignment * chosen_mean(loss_B, batch["role"] == Role.REPLAY)
+                terms["assignment"] = self.assignment * part_mean(loss_B[batch["role"] == Role.REPLAY], batch["weight"])
         return {**terms, **self.detector.auxiliary_loss(features, batch)}
 
     def end_task(self, task: Task, rows: Rows, extract: Extract) -> None:

@@ -12,6 +12,7 @@ from continual_df.data.sampler import Source
 from continual_df.losses.feature_distillation import feature_distillation, unit_feature_distillation
 from continual_df.losses.isolation import IsolationLoss
 from continual_df.losses.logit_distillation import logit_distillation
+from continual_df.losses.part_mean import part_mean
 from continual_df.losses.refill import refill, refill_released
 from continual_df.methods.replay import Replay
 from continual_df.models.alignment import RELEASED_RATES, align_heads, align_heads_released
@@ -35,7 +36,7 @@ _WEIGHTS = {"paper": _Weights(0.1, 1.0, 1.0, 0.0), "released": _Weights(1.0, 0.4
 class SURLID(Replay):
     """One head a task on isolated domains; old ones are kept by replay, re-filling, distillation and alignment.
 
-    ``loss = detection CE(own head) + isolation SupCon(domains) + feature ||f - f_teacher||^2 / D + logit KD``; the last two are means
+    ``loss = detection CE(own head) + isolation SupCon(domains) + feature ||f - f_teacher||^2 / D + logit (.3 KD + .7 CE)``; the last two are means
     over replayed rows, against the detector as the last task left it. After each optimizer step the heads are aligned. P(fake) is
     the softmax of the mean logits of all heads; no task is asked for.
 
@@ -45,7 +46,7 @@ class SURLID(Replay):
     replayed ones, each head turned towards the one least like it from the second epoch on. Differs from the code: heads are
     trained and saved, the teacher keeps its batch statistics, the optimizer is fresh in each task, the logit teacher's target is a
     probability, any number of tasks and replayed rows. Differs from the paper's formula: the squared distance of features is
-    averaged over their D dimensions; their sum holds the detector so fast that it hardly learns (docs/results.md).
+    averaged over their D dimensions; their sum holds the detector so fast that it hardly learns (docs/brick.md).
 
     Args:
         memory: Replay memory; its rule should be `SparseUniform`.
@@ -139,16 +140,17 @@ class SURLID(Replay):
         if weight.isolation and (self.teacher is not None or self.variant == "paper"):
             terms["isolation"] = weight.isolation * self._isolation(feature_BD, replayed_B, batch)
         if self.teacher is not None and (weight.feature or weight.logit):
-            count = replayed_B.sum().clamp(min=1)
             teacher_RD = self.teacher(batch["image"][replayed_B]).pooled_BD
             if weight.feature:
                 distil = feature_distillation if self.variant == "paper" else unit_feature_distillation
-                terms["feature"] = weight.feature * distil(feature_BD[replayed_B], teacher_RD).sum() / count
+                terms["feature"] = weight.feature * part_mean(
+                    distil(feature_BD[replayed_B], teacher_RD), batch["weight"]
+                )
             if weight.logit and self.teacher_head is not None:
                 own_R = (torch.arange(len(teacher_RD)), batch["task"][replayed_B])
                 kd_R = logit_distillation(logit_BC[replayed_B], self.teacher_head(teacher_RD)[own_R], 20.0)
                 ce_R = F.cross_entropy(logit_BC[replayed_B], batch["label"][replayed_B], reduction="none")
-                terms["logit"] = weight.logit * (0.6 * kd_R + 0.7 * ce_R).sum() / count
+                terms["logit"] = weight.logit * part_mean(0.3 * kd_R + 0.7 * ce_R, batch["weight"])
         return {**terms, **self.detector.auxiliary_loss(features, batch)}
 
     def _isolation(self, feature_BD: Tensor, replayed_B: Tensor, batch: Batch) -> Tensor:

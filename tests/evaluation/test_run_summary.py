@@ -23,7 +23,7 @@ from tests.runs import WriteRun, finish_run
 HEAD = """\
 # continual-df 0.1.0, torch 2.14.1, pandas 3.1.1
 # python 3.11.7, git commit 82b8545-dirty
-# working directory /home/somebody
+# working directory somewhere
 """
 
 

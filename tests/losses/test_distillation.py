@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from continual_df.losses.chosen_mean import chosen_mean
 from continual_df.losses.feature_distillation import feature_distillation, unit_feature_distillation
 from continual_df.losses.logit_distillation import logit_distillation
+from continual_df.losses.part_mean import part_mean
 
 
 def test_feature_distillation_by_hand() -> None:
@@ -39,9 +39,9 @@ def test_the_teacher_of_a_distillation_gets_no_gradient() -> None:
     assert teacher.grad is None
 
 
-def test_chosen_mean_of_none_is_zero_and_stays_in_the_graph() -> None:
+def test_the_mean_of_a_part_of_none_is_zero_and_stays_in_the_graph() -> None:
     loss_B = torch.tensor([1.0, 2.0, 6.0], requires_grad=True)
-    assert chosen_mean(loss_B, torch.tensor([False, True, True])).item() == 4
-    nothing = chosen_mean(loss_B, torch.zeros(3, dtype=torch.bool))
+    assert part_mean(loss_B[1:], torch.ones(3)).item() == 4
+    nothing = part_mean(loss_B[:0], torch.ones(3))
     assert nothing.item() == 0
     assert nothing.requires_grad
