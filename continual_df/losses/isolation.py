@@ -37,3 +37,15 @@ class IsolationLoss(nn.Module):
         count_B = positive_BB.sum(dim=1)
         loss_B = -(log_share_BB * positive_BB).sum(dim=1) / count_B.clamp(min=1)
         return loss_B.sum() / (count_B > 0).sum().clamp(min=1)
+
+
+def domains_of(label_B: Tensor, task_B: Tensor, real_domains: list[int]) -> Tensor:
+    """Return domain_B: one for the fakes of each task, and for its reals that of its ``real_domain``.
+
+    Args:
+        label_B: 0 real, 1 fake.
+        task_B: Index of each row's task.
+        real_domains: `Task.real_domain` of each task.
+    """
+    real_T = torch.tensor(real_domains, device=task_B.device)
+    return torch.where(label_B == 0, 2 * real_T[task_B], 2 * task_B + 1)

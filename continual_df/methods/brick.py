@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from continual_df.data.sampler import Balance, Source
 from continual_df.losses.feature_distillation import unit_feature_distillation
-from continual_df.losses.isolation import IsolationLoss
+from continual_df.losses.isolation import IsolationLoss, domains_of
 from continual_df.losses.part_mean import part_mean
 from continual_df.methods.base import Prediction
 from continual_df.methods.replay import Replay
@@ -94,9 +94,12 @@ class Brick(Replay):
         return nn.ModuleDict({"detector": self.detector, "head": self.head})
 
     @property
-    def _predicts(self) -> Any:  # noqa: ANN401  modules by name
+    def _predicts(self) -> tuple[Any, Any]:
         """The detector and the head that predict."""
-        return self._fast if self.slow is None else self.slow.module
+        if self.slow is None:
+            return self.detector, self.head
+        slow: Any = self.slow.module
+        return slow["detector"], slow["head"]
 
     def make_head(self) -> nn.Module:
         """Return one head, or one for each task."""
@@ -127,14 +130,15 @@ class Brick(Replay):
 
     def forward(self, image: Tensor) -> Prediction:
         """Return what the slow weights say, or the ridge regression on their features once there is one."""
-        feature_BD = self._predicts["detector"](image).pooled_BD
+        detector, head = self._predicts
+        feature_BD = detector(image).pooled_BD
         if self.ridge is not None and self.ridge.weight.any():
             return Prediction(self.ridge(feature_BD).squeeze(1), None, feature_BD)
-        return Prediction(self._mean_logit(self._predicts["head"](feature_BD)), None, feature_BD)
+        return Prediction(self._mean_logit(head(feature_BD)), None, feature_BD)
 
     def decision_directions(self) -> Tensor:
         """Return (H, D): weights of the heads that predict."""
-        head = self._predicts["head"]
+        _, head = self._predicts
         weight: Tensor = head.weight_TCD[:, 0] if self.classifier == "heads" else head.weight
         return weight.detach()
 
@@ -167,8 +171,7 @@ class Brick(Replay):
 
     def _isolation(self, feature_BD: Tensor, batch: Batch) -> Tensor:
         """Return the isolation loss over the rows of all processes."""
-        real_T = torch.tensor(self.real_domains, device=feature_BD.device)
-        domain_B = torch.where(batch["label"] == 0, 2 * real_T[batch["task"]], 2 * batch["task"] + 1)
+        domain_B = domains_of(batch["label"], batch["task"], self.real_domains)
         kept_B = batch["weight"] > 0
         loss: Tensor = self.isolation_loss(rows_of_all(feature_BD[kept_B]), rows_of_all(domain_B[kept_B]))
         return loss

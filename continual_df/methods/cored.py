@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from continual_df.losses.confidence_cells import NUM_CELLS, cell_distance, cell_sums
-from continual_df.losses.logit_distillation import logit_distillation
+from continual_df.losses.logit_distillation import binary_logit_distillation
 from continual_df.methods.base import Method
 from continual_df.models.frozen_copy import FrozenCopy
 from continual_df.ranks import rows_of_all
@@ -84,8 +84,7 @@ class CoReD(Method):
             teacher_BD = self.teacher(batch["image"]).pooled_BD
             teacher_B = self.teacher_head(teacher_BD).squeeze(1)
             if self.logit:
-                student_B2, teacher_B2 = (F.pad(x_B[:, None], (1, 0)) for x_B in (logit_B, teacher_B))
-                kd = logit_distillation(student_B2, teacher_B2, self.temperature).mean()
+                kd = binary_logit_distillation(logit_B, teacher_B, self.temperature).mean()
                 terms["logit"] = self.logit * (self.alpha * kd + (1 - self.alpha) * detection)
             if self.representation:
                 if self.training:  # like batch statistics

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from continual_df.losses.feature_distillation import unit_feature_distillation
 from continual_df.losses.isolation import IsolationLoss
-from continual_df.losses.logit_distillation import logit_distillation
+from continual_df.losses.logit_distillation import binary_logit_distillation
 from continual_df.methods.replay import Replay
 from continual_df.models.frozen_copy import FrozenCopy
 from continual_df.ranks import rows_of_all
@@ -90,9 +90,7 @@ class DFIL(Replay):
             if self.feature:
                 terms["feature"] = self.feature * unit_feature_distillation(feature_BD, teacher_BD).mean()
             if self.logit:
-                student_B2, teacher_B2 = (
-                    F.pad(x_B1, (1, 0)) for x_B1 in (logit_B[:, None], self.teacher_head(teacher_BD))
-                )
-                kd = logit_distillation(student_B2, teacher_B2, self.temperature).mean()
+                teacher_B = self.teacher_head(teacher_BD).squeeze(1)
+                kd = binary_logit_distillation(logit_B, teacher_B, self.temperature).mean()
                 terms["logit"] = self.logit * (self.alpha * kd + (1 - self.alpha) * detection)
         return {**terms, **self.detector.auxiliary_loss(features, batch)}

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from continual_df.ledger import phase
-from continual_df.losses.logit_distillation import logit_distillation
+from continual_df.losses.logit_distillation import binary_logit_distillation
 from continual_df.losses.part_mean import part_mean
 from continual_df.methods.base import Method
 from continual_df.models.detector import Features
@@ -105,10 +105,8 @@ class HDP(Method):
                 distance = (features.pooled_BD[held] - teacher_BD).square().mean(dim=1)
                 terms["preserve"] = 2 * self.preserve * part_mean(distance[counts], batch["weight"])
             if self.logit:
-                student_B2, teacher_B2 = (
-                    F.pad(x, (1, 0)) for x in (logit_N[held, None], self.teacher_head(teacher_BD))
-                )
-                kl = logit_distillation(student_B2, teacher_B2, temperature=1.0)
+                teacher_B = self.teacher_head(teacher_BD).squeeze(1)
+                kl = binary_logit_distillation(logit_N[held], teacher_B, temperature=1.0)
                 terms["logit"] = 2 * self.logit * part_mean(kl[counts], batch["weight"])
         own = Features(features.map_BDHW[:num], features.pooled_BD[:num])
         return {**terms, **self.detector.auxiliary_loss(own, batch)}

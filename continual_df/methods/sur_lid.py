@@ -10,7 +10,7 @@ from torch import Tensor
 
 from continual_df.data.sampler import Source
 from continual_df.losses.feature_distillation import feature_distillation, unit_feature_distillation
-from continual_df.losses.isolation import IsolationLoss
+from continual_df.losses.isolation import IsolationLoss, domains_of
 from continual_df.losses.logit_distillation import logit_distillation
 from continual_df.losses.part_mean import part_mean
 from continual_df.losses.refill import refill, refill_released
@@ -155,8 +155,7 @@ class SURLID(Replay):
 
     def _isolation(self, feature_BD: Tensor, replayed_B: Tensor, batch: Batch) -> Tensor:
         """Return the isolation loss over the rows of all processes and what replayed ones are re-filled with."""
-        real_T = torch.tensor(self.real_domains, device=feature_BD.device)
-        domain_B = torch.where(batch["label"] == 0, 2 * real_T[batch["task"]], 2 * batch["task"] + 1)
+        domain_B = domains_of(batch["label"], batch["task"], self.real_domains)
         if self.variant == "released":
             feature_BD = F.normalize(feature_BD, dim=1)
         kept_B = batch["weight"] > 0

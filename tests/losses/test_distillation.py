@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from continual_df.losses.feature_distillation import feature_distillation, unit_feature_distillation
-from continual_df.losses.logit_distillation import logit_distillation
+from continual_df.losses.logit_distillation import binary_logit_distillation, logit_distillation
 from continual_df.losses.part_mean import part_mean
 
 
@@ -45,3 +45,13 @@ def test_the_mean_of_a_part_of_none_is_zero_and_stays_in_the_graph() -> None:
     nothing = part_mean(loss_B[:0], torch.ones(3))
     assert nothing.item() == 0
     assert nothing.requires_grad
+
+
+def test_distillation_of_one_logit_is_that_of_real_at_zero() -> None:
+    student_B, teacher_B = torch.tensor([0.5, -2.0]), torch.tensor([1.5, 0.0])
+    student_B2, teacher_B2 = (torch.stack([torch.zeros(2), one_B], dim=1) for one_B in (student_B, teacher_B))
+    expected = logit_distillation(student_B2, teacher_B2, 3.0)
+    assert torch.allclose(binary_logit_distillation(student_B, teacher_B, 3.0), expected)
+    p, q = teacher_B.sigmoid(), student_B.sigmoid()
+    expected = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    assert torch.allclose(binary_logit_distillation(student_B, teacher_B, 1.0), expected, atol=1e-6)

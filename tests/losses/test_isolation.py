@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from continual_df.losses.isolation import IsolationLoss
+from continual_df.losses.isolation import IsolationLoss, domains_of
 
 
 def double_loop(feature_BD: np.ndarray, domain_B: list[int], temperature: float) -> float:
@@ -57,3 +57,8 @@ def test_descending_it_gathers_each_domain_and_parts_it_from_the_others() -> Non
 def test_a_temperature_that_is_not_positive_is_refused() -> None:
     with pytest.raises(ValueError, match="temperature must be positive, got 0"):
         IsolationLoss(0)
+
+
+def test_reals_are_of_their_real_domain_and_fakes_of_their_task() -> None:
+    label_B, task_B = torch.tensor([0, 1, 0, 1, 0, 1]), torch.tensor([0, 0, 1, 1, 2, 2])
+    assert domains_of(label_B, task_B, [0, 1, 0]).tolist() == [0, 1, 2, 3, 0, 5]
