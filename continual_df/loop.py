@@ -92,6 +92,7 @@ class _Loop:
         results = self._evaluate(stream.tasks[done - 1]) if done else {}
         for task in stream.tasks[done:]:
             seen = [stream.rows(index, "train") for index in range(task.number)]
+            self.method.unlabelled = [stream.rows(index, "unlabelled") for index in range(task.number)]
             self.method.begin_task(task)
             saved = self._newest(task)
             if task.index == 0 and saved is None:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, TypedDict
 
 import torch
 from torch import Tensor
+from typing_extensions import NotRequired
 
 
 class Role(IntEnum):
@@ -57,6 +58,7 @@ class Batch(TypedDict):
         sample: (B,) long, row of the frame table.
         weight: (B,) float32, what the row counts in a mean over all processes: rows here x processes / rows in all of
             them while training, else 1; 0 for a row that is there only to let this process step with the others.
+        second: (B, C, H, W) another view of the same images, where the datamodule's ``second_view`` asks for one.
     """
 
     image: Tensor
@@ -66,6 +68,7 @@ class Batch(TypedDict):
     role: Tensor
     sample: Tensor
     weight: Tensor
+    second: NotRequired[Tensor]
 
 
 class Rows(NamedTuple):

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "continual_df"
 GROUND = (
     "errors",
     "files",
+    "class_names",
     "labels",
     "randomness",
     "generators",
@@ -56,7 +57,7 @@ ABOVE_GROUND = {
 HOME = {"avalanche": "data", "faiss": "models", "timm": "models", "matplotlib": "plots"}
 """Library -> the one part that imports it."""
 
-WITHOUT_TORCH = ("audit", "evaluation", "plots", "errors", "files", "labels", "randomness", "cost")
+WITHOUT_TORCH = ("audit", "evaluation", "plots", "errors", "files", "class_names", "labels", "randomness", "cost")
 
 EVALUATION_ONLY = {"numpy", "scipy", "sklearn", "pandas", "pyarrow", "yaml"}
 """The libraries of evaluation, besides Python's own: arrays, tables, and what reads the files of a run."""

@@ -35,6 +35,7 @@ class StreamDataModule(pl.LightningDataModule):
     Args:
         image_size: Side of the square that images are resized to; None keeps their size.
         augment: torchvision v2 transforms for training images; by default a horizontal flip.
+        second_view: torchvision v2 transforms of a second view of each training image, for methods that compare two.
         eval_batch_size: Images a batch in validation and prediction (over all processes).
         num_workers: Worker processes of each loader; results do not depend on it.
         seed: Seed of sampling and augmentation; the command line links it to ``seed_everything``.
@@ -44,6 +45,7 @@ class StreamDataModule(pl.LightningDataModule):
         self,
         image_size: int | None = None,
         augment: list[nn.Module] | None = None,
+        second_view: list[nn.Module] | None = None,
         eval_batch_size: int = 128,
         num_workers: int = 0,
         seed: int = 0,
@@ -51,6 +53,7 @@ class StreamDataModule(pl.LightningDataModule):
         super().__init__()
         self.image_size = image_size
         self.augment: Sequence[nn.Module] = [v2.RandomHorizontalFlip()] if augment is None else augment
+        self.second_view = second_view
         self.eval_batch_size, self.num_workers, self.seed = eval_batch_size, num_workers, seed
         self._stream: Stream | None = None
         self._plan: list[Source] = []
@@ -87,7 +90,7 @@ class StreamDataModule(pl.LightningDataModule):
         rank, world_size = rank_and_size()
         epoch, start = self._position()
         sampler = PlanBatchSampler(self._plan, self.seed, self._task, rank, world_size, epoch=epoch, start=start)
-        dataset = DrawDataset(self.images, self.image_size, self.augment, self.seed, self._task)
+        dataset = DrawDataset(self.images, self.image_size, self.augment, self.seed, self._task, self.second_view)
         return DataLoader(dataset, batch_sampler=sampler, **self._loader_options())
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -126,7 +129,8 @@ class ForgeryStream(StreamDataModule):
         tables: Readers of the data sets.
         tasks: Tasks in order.
         name: Name of the stream in figures.
-        reals: ``reuse``: every task sees all reals of its own sources; ``split``: each real image is in one task only.
+        reals: ``reuse``: every task sees all reals of its own sources; ``split``: each real image is in one task only;
+            ``none``: no reals at all, to attribute fakes alone.
         real_domain: ``task``: the reals of each task are a domain of their own; ``shared``: there is one real domain;
             ``source``: tasks of the same sources share one.
         held_out: Methods for testing only (open-world tests, controls).
@@ -136,7 +140,8 @@ class ForgeryStream(StreamDataModule):
         val_fraction: Share of the training groups that becomes validation, in place of the tables' own val splits.
         link_identities: Whether groups that share an identity stay in one split when splits are made. Where swaps link
             all people to each other (Celeb-DF, DFD), only ``false`` leaves anything to split.
-        split_seed: Seed of splits and sub-samples; apart from ``seed``, so that seeds share their data.
+        reveal_unlabelled: Let unlabelled images carry their label, for an upper bound.
+        split_seed: Seed of splits, sub-samples and missing labels; apart from ``seed``, so that seeds share their data.
         channels: 3 for RGB, 1 for grey.
         check_images: Decode every image once before training, so that none fails in mid-run.
         max_unreadable: Largest share of unreadable images that is left out (counted and listed) before the run stops.
@@ -160,6 +165,7 @@ class ForgeryStream(StreamDataModule):
         resplit: bool | list[str] = False,
         val_fraction: float = 0.0,
         link_identities: bool = True,
+        reveal_unlabelled: bool = False,
         split_seed: int = 0,
         channels: Channels = 3,
         check_images: bool = True,
@@ -174,7 +180,7 @@ class ForgeryStream(StreamDataModule):
         self.tables, self.tasks, self.reals, self.real_domain = tables, tasks, reals, real_domain
         self.held_out, self.max_images = held_out, max_images
         self.fractions, self.resplit, self.val_fraction, self.split_seed = fractions, resplit, val_fraction, split_seed
-        self.link_identities = link_identities
+        self.link_identities, self.reveal_unlabelled = link_identities, reveal_unlabelled
         self.channels, self.check_images, self.max_unreadable = channels, check_images, max_unreadable
         self.changed_files, self.hash_files, self.table_digest = changed_files, hash_files, table_digest
 
@@ -201,6 +207,7 @@ class ForgeryStream(StreamDataModule):
             real_domain=self.real_domain,
             held_out=self.held_out,
             max_images=self.max_images,
+            reveal=self.reveal_unlabelled,
             seed=self.split_seed,
         )
         stream.name = self.stream_name

@@ -25,6 +25,7 @@ class DrawDataset(Dataset[dict[str, Any]]):
         augment: Transforms of torchvision v2 on uint8 (C, H, W), applied after resizing.
         seed: Seed of the run.
         task: Index of the task that is being trained.
+        second: Transforms of a second view of the same image, the item's ``second``; None: one view.
     """
 
     def __init__(
@@ -34,8 +35,9 @@ class DrawDataset(Dataset[dict[str, Any]]):
         augment: Sequence[nn.Module] = (),
         seed: int = 0,
         task: int = 0,
+        second: Sequence[nn.Module] | None = None,
     ) -> None:
-        self.images, self.augment, self.seed, self.task = images, augment, seed, task
+        self.images, self.augment, self.seed, self.task, self.second = images, augment, seed, task, second
         self.resize = v2.Resize((image_size, image_size), antialias=True) if image_size else None
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
@@ -45,10 +47,11 @@ class DrawDataset(Dataset[dict[str, Any]]):
             image = self.images(draw.sample)
             if self.resize is not None and tuple(image.shape[1:]) != tuple(self.resize.size):
                 image = self.resize(image)
-            for transform in self.augment:
-                image = transform(image)
+            views = {"image": _apply(self.augment, image)}
+            if self.second is not None:
+                views["second"] = _apply(self.second, image)
         fields = {name: getattr(draw, name) for name in ("label", "method", "task", "role", "sample")}
-        return {"image": to_unit(image), **fields, "weight": torch.tensor(draw.weight)}
+        return {**{name: to_unit(view) for name, view in views.items()}, **fields, "weight": torch.tensor(draw.weight)}
 
 
 class RowDataset(Dataset[dict[str, Any]]):
@@ -68,6 +71,13 @@ class RowDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.dataset[Draw(*self.rows.at(index), role=0, epoch=0, weight=float(index < self.num_own))]
+
+
+def _apply(transforms: Sequence[nn.Module], image: Tensor) -> Tensor:
+    """Return ``image`` after all ``transforms``."""
+    for transform in transforms:
+        image = transform(image)
+    return image
 
 
 def to_unit(image: Tensor) -> Tensor:

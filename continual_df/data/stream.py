@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from continual_df.class_names import BETWEEN, class_names
 from continual_df.data.frame_table import SPLITS, FrameTable
 from continual_df.data.methods import canonical
 from continual_df.errors import StreamError
@@ -21,7 +22,7 @@ from continual_df.task import Rows, Task
 HELD_OUT = -1
 """Task index of test rows that belong to no task: held-out methods, controls, and the reals of their sources."""
 
-RealPolicy = Literal["split", "reuse"]
+RealPolicy = Literal["split", "reuse", "none"]
 RealDomain = Literal["shared", "task", "source"]
 
 
@@ -29,17 +30,23 @@ RealDomain = Literal["shared", "task", "source"]
 class TaskSpec:
     """What a YAML says about one task.
 
+    A class is named by its method, or as ``method@source`` where the images of one source are a class of their own
+    (``stylegan2@forgerynir``, ``real@celebdf``).
+
     Attributes:
-        methods: Methods that are labelled in this task.
+        methods: Classes that are labelled in this task; its reals are, too.
         name: Name in tables and figures; by default the methods joined by ``+``.
-        unlabelled: Methods whose training images are present without a label.
+        unlabelled: Classes whose training images are present without a label.
         source: Restrict the task to these sources (domains); by default all sources in which its methods occur.
+        labelled: Which training images of ``methods`` and of the reals have a label: this share of each class, by group
+            and at least one group, or ``tag``: those whose column ``tag`` is 1. The others are present without one.
     """
 
     methods: list[str]
     name: str | None = None
     unlabelled: list[str] = field(default_factory=list)
     source: list[str] | None = None
+    labelled: float | Literal["tag"] = 1.0
 
 
 @dataclass
@@ -50,8 +57,9 @@ class Stream:
         table: Frame table; its row number is ``sample``.
         tasks: Tasks in order.
         membership: Columns ``sample``, ``task`` (`HELD_OUT` for none), ``split`` (train, val, test, unlabelled).
-        held_out: Methods that are only ever tested on.
+        held_out: Classes that are only ever tested on.
         name: Name in figures; empty where it has none.
+        revealed: Whether unlabelled rows carry their label after all: the upper bound of what could be learnt from them.
     """
 
     table: FrameTable
@@ -59,19 +67,30 @@ class Stream:
     membership: pd.DataFrame
     held_out: tuple[str, ...] = ()
     name: str = ""
+    revealed: bool = False
 
     def rows(self, task: int, split: str) -> Rows:
-        """Return the rows of ``task`` (index) in ``split``, in table order; unlabelled ones carry no label."""
+        """Return the rows of ``task`` (index) in ``split``, in table order; unlabelled ones carry no label.
+
+        Where they are revealed, classes that no task names have the ids after those of the named ones.
+        """
         member = self.membership[(self.membership["task"] == task) & (self.membership["split"] == split)]
         frame = self.table.frame.loc[member["sample"]]
-        if split == "unlabelled":
+        if split == "unlabelled" and not self.revealed:
             label = method = np.full(len(member), UNKNOWN)
         else:
             ids = self.tasks[task].class_ids if task != HELD_OUT else self.tasks[-1].class_ids
+            if split == "unlabelled":
+                ids = {**{name: len(self.tasks[-1].class_ids) + i for i, name in enumerate(self.held_out)}, **ids}
             label = frame["label"].to_numpy()
-            method = frame["method"].map(ids).fillna(UNKNOWN).to_numpy()
+            method = class_names(frame, self.names).map(ids).fillna(UNKNOWN).to_numpy()
         columns = (member["sample"].to_numpy(), label, method, np.full(len(member), task))
         return Rows(*(torch.tensor(np.array(column, dtype=np.int64)) for column in columns))
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all classes, but ``real``."""
+        return {name for task in self.tasks for name in (*task.methods, *task.unlabelled)} | set(self.held_out)
 
     def test_samples(self) -> np.ndarray:
         """Return the samples of all test sets, held-out ones included, each once and sorted."""
@@ -80,7 +99,8 @@ class Stream:
 
     def describe(self) -> dict[str, Any]:
         """Return the content of ``stream.json``: tasks, counts by split and method, and a hash of the membership."""
-        named = self.membership.assign(method=self.table.frame.loc[self.membership["sample"], "method"].to_numpy())
+        classes = class_names(self.table.frame, self.names)
+        named = self.membership.assign(method=classes.loc[self.membership["sample"]].to_numpy())
 
         def counts(task: int) -> dict[str, dict[str, int]]:
             rows = named[named["task"] == task]
@@ -123,6 +143,7 @@ def build_stream(
     real_domain: RealDomain = "task",
     held_out: list[str] | None = None,
     max_images: dict[str, int] | None = None,
+    reveal: bool = False,
     seed: int = 0,
 ) -> Stream:
     """Order the methods of ``table`` into tasks and give each task the reals of its own sources.
@@ -131,13 +152,14 @@ def build_stream(
         table: Frame table with a filled ``split`` column.
         specs: Tasks in order.
         reals: ``split`` gives each real image to one task only (by group, in proportion to the tasks' fakes);
-            ``reuse`` gives every task all reals of its sources.
+            ``reuse`` gives every task all reals of its sources; ``none`` leaves reals out, to attribute fakes alone.
         real_domain: Whether the reals of all tasks count as one domain (``shared``), each task's as its own (``task``), or those of
             tasks with the same sources as one (``source``).
         held_out: Methods for testing only.
         max_images: Largest number of images by split and class (real, fake) in each task; whole groups are preferred,
             so that a real and the fakes made from it stay together.
-        seed: Decides the sharing of reals and the sub-samples.
+        reveal: Let unlabelled images carry their label, for an upper bound.
+        seed: Decides the sharing of reals, the sub-samples, and which images are without a label.
 
     Raises:
         StreamError: For an unknown method, one that is labelled and unlabelled or held out at once, or an empty split.
@@ -148,13 +170,15 @@ def build_stream(
 
     def names(methods: list[str]) -> list[str]:
         """Return the table's own names: ``sd21`` finds ``sd2.1``, as readers write it."""
-        return [method if method in known else canonical(method) for method in methods]
+        parts = [method.partition(BETWEEN) for method in methods]
+        return [(name if name in known else canonical(name)) + at + source for name, at, source in parts]
 
     held = names(held_out or [])
     specs = [replace(spec, methods=names(spec.methods), unlabelled=names(spec.unlabelled)) for spec in specs]
     if not specs:
         raise StreamError("The stream has no task: name at least one in data.init_args.tasks.")
-    _check_methods(frame, specs, held)
+    kind = class_names(frame, [name for spec in specs for name in (*spec.methods, *spec.unlabelled)] + held)
+    _check_methods(kind, specs, held)
     class_ids = {REAL_METHOD: REAL}
     tasks: list[Task] = []
     picked: list[tuple[Task, Any, Any, list[str]]] = []
@@ -163,8 +187,8 @@ def build_stream(
             class_ids.setdefault(method, len(class_ids))
         name = spec.name or "+".join(spec.methods)
         inside = frame["source"].isin(spec.source).to_numpy() if spec.source else np.ones(len(frame), dtype=bool)
-        labelled = frame["method"].isin(spec.methods).to_numpy() & inside
-        unlabelled = frame["method"].isin(spec.unlabelled).to_numpy() & inside & (frame["split"] == "train").to_numpy()
+        labelled = kind.isin(spec.methods).to_numpy() & inside
+        unlabelled = kind.isin(spec.unlabelled).to_numpy() & inside & (frame["split"] == "train").to_numpy()
         own = sorted(set(frame.loc[labelled | unlabelled, "source"]))
         domains = {"shared": 0, "task": index, "source": next((t.index for t, *_, o in picked if o == own), index)}
         tasks.append(
@@ -173,27 +197,30 @@ def build_stream(
         picked.append((tasks[-1], labelled, unlabelled, own))
     owner = _share_reals(frame, picked, seed) if reals == "split" else None
     parts = []
-    for task, labelled, unlabelled, own in picked:
-        mine = (frame["method"] == REAL_METHOD).to_numpy() & frame["source"].isin(own).to_numpy()
+    real = (kind == REAL_METHOD).to_numpy() & (reals != "none")
+    for spec, (task, labelled, unlabelled, own) in zip(specs, picked, strict=True):
+        mine = real & frame["source"].isin(own).to_numpy()
         if owner is not None:
             mine = mine & (owner == task.index)
         member = frame.loc[labelled | mine, ["split"]].assign(task=task.index)
-        parts += [_subsample(frame, member, max_images or {}, seed), _members(frame, unlabelled, task, "unlabelled")]
+        member = _subsample(frame, member, max_images or {}, seed)
+        member = _hide(frame, member, kind, spec.labelled, seed)
+        parts += [member, _members(frame, unlabelled, task, "unlabelled")]
         for split in SPLITS:
-            _check_filled(frame, parts[-2], task, split)
+            _check_filled(frame, member, task, split, reals)
     never = [m for spec in specs for m in spec.unlabelled if m not in class_ids]
-    tested = frame["method"].isin([*held, *never]).to_numpy()
+    tested = kind.isin([*held, *never]).to_numpy()
     sources = sorted(set(frame.loc[tested, "source"]))
-    tested = tested | ((frame["method"] == REAL_METHOD) & frame["source"].isin(sources)).to_numpy()
+    tested = tested | (real & frame["source"].isin(sources).to_numpy())
     tested = tested & (frame["split"] == "test").to_numpy()
     parts.append(frame.loc[tested, ["split"]].assign(task=HELD_OUT))
     membership = pd.concat(parts).rename_axis("sample").reset_index()[["sample", "task", "split"]]
-    return Stream(table, tasks, membership, tuple(dict.fromkeys([*held, *never])))
+    return Stream(table, tasks, membership, tuple(dict.fromkeys([*held, *never])), revealed=reveal)
 
 
-def _check_methods(frame: pd.DataFrame, specs: list[TaskSpec], held: list[str]) -> None:
-    """Refuse methods that the table does not hold, and tasks without any."""
-    known = sorted(set(frame["method"]) - {REAL_METHOD})
+def _check_methods(kind: pd.Series, specs: list[TaskSpec], held: list[str]) -> None:
+    """Refuse classes that the table does not hold, and tasks without any."""
+    known = sorted(set(kind) - {REAL_METHOD})
     for index, spec in enumerate(specs):
         if not spec.methods:
             raise StreamError(f"Task {index + 1} of data.init_args.tasks names no method.")
@@ -208,16 +235,39 @@ def _check_methods(frame: pd.DataFrame, specs: list[TaskSpec], held: list[str]) 
             raise StreamError(f"Unknown method '{method}' in {place} of the stream: {hint}")
 
 
-def _check_filled(frame: pd.DataFrame, member: pd.DataFrame, task: Task, split: str) -> None:
+def _check_filled(frame: pd.DataFrame, member: pd.DataFrame, task: Task, split: str, reals: RealPolicy) -> None:
     """Refuse a task whose ``split`` has no fakes, or no reals to train and validate with."""
     labels = set(frame.loc[member.index[member["split"] == split], "label"])
-    missing = {FAKE} - labels if split == "test" and labels else {REAL, FAKE} - labels
+    missing = {FAKE} - labels if reals == "none" or (split == "test" and labels) else {REAL, FAKE} - labels
     if missing:
         kind = "reals of its sources" if missing == {REAL} else "fakes" if missing == {FAKE} else "images"
         fix = "check the table's split"
         if split == "val":
             fix = "set val_fraction to take some from train, and link_identities: false where swaps link all people"
         raise StreamError(f"Task {task.number} ('{task.name}') has no {kind} in split '{split}': {fix}.")
+
+
+def _hide(
+    frame: pd.DataFrame, member: pd.DataFrame, kind: pd.Series, labelled: float | Literal["tag"], seed: int
+) -> pd.DataFrame:
+    """Take the labels of all but the ``labelled`` training rows: their split becomes ``unlabelled``.
+
+    A share keeps, in each class, the groups of least priority whose rows before them are fewer than the share.
+    """
+    train = member.index[member["split"] == "train"]
+    if labelled == "tag":
+        if "tag" not in frame.columns:
+            raise StreamError("labelled: tag needs a column 'tag' (1 labelled, 2 unlabelled), which the tables lack.")
+        hidden = train[frame.loc[train, "tag"].to_numpy() != 1]
+    elif not 0 < labelled <= 1:
+        raise StreamError(f"labelled must be 'tag' or a share in (0, 1], got {labelled}.")
+    else:
+        rows = frame.loc[train].assign(kind=kind[train])
+        order = rows.assign(key=_group_priority(rows, seed)).sort_values(["key", "group"], kind="stable")
+        place = order.groupby("kind").cumcount()
+        first = place.groupby([order["kind"], order["group"]]).transform("min")
+        hidden = order.index[first >= labelled * order.groupby("kind")["group"].transform("size")]
+    return member.assign(split=member["split"].mask(member.index.isin(hidden), "unlabelled"))
 
 
 def _members(frame: pd.DataFrame, rows: np.ndarray, task: Task, split: str) -> pd.DataFrame:

@@ -66,6 +66,7 @@ class Method(pl.LightningModule):
         self.predict_fields: tuple[str, ...] = ("fake_logit", "method_logits")
         self.predict_view: View | None = None
         self.task: Task | None = None
+        self.unlabelled: list[Rows] = []  # those of each task so far; the loop tells them before batch_plan
         self.val_auc, self.val_share, self.val_loss = BinaryAUROC(), MeanMetric(), MeanMetric()
         if compile:
             detector.compile()  # in place: the keys of the state dict stay

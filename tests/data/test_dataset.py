@@ -95,3 +95,16 @@ def test_rows_come_in_order_and_as_they_are() -> None:
 def test_floats_pass_unscaled() -> None:
     image = torch.tensor([-1.5, 2.0], dtype=torch.float64)
     assert torch.equal(to_unit(image), image.float())
+
+
+def test_a_second_view_is_of_the_same_image_and_has_its_own_transforms() -> None:
+    item = DrawDataset(picture, None, [v2.RandomHorizontalFlip(1.0)], second=[])[draw()]
+    assert torch.equal(item["image"].flip(-1), item["second"])
+    assert torch.equal(item["second"], to_unit(picture(5)))
+
+
+def test_a_second_view_leaves_the_first_as_it_was() -> None:
+    one, two = (DrawDataset(picture, None, AUGMENT, seed=1, second=second)[draw()] for second in (None, AUGMENT))
+    assert torch.equal(one["image"], two["image"])
+    assert not torch.equal(two["image"], two["second"])
+    assert "second" not in one

@@ -136,3 +136,68 @@ def test_tasks_of_the_same_sources_can_share_a_real_domain() -> None:
     specs = [TaskSpec(["a"]), TaskSpec(["b"]), TaskSpec(["c"])]
     streams = build_stream(table({"a": "x", "b": "y", "c": "x"}, {"x": 4, "y": 4}), specs, real_domain="source")
     assert [task.real_domain for task in streams.tasks] == [0, 1, 0]
+
+
+def test_a_share_of_each_class_keeps_its_labels_by_group() -> None:
+    stream = build_stream(table({"a": "x", "b": "x"}, {"x": 12}), [TaskSpec(["a"], unlabelled=["b"], labelled=0.5)])
+    frame = stream.table.frame
+    train, without = stream.rows(0, "train"), stream.rows(0, "unlabelled")
+    assert frame.loc[train.sample.numpy(), "method"].value_counts().to_dict() == {"real": 6, "a": 3}
+    assert frame.loc[without.sample.numpy(), "method"].value_counts().to_dict() == {"real": 6, "a": 3, "b": 6}
+    assert set(without.label.tolist()) == set(without.method.tolist()) == {-1}
+    assert stream.rows(0, "val").num == 18
+
+
+def test_the_frames_of_a_video_keep_or_lose_their_labels_together() -> None:
+    rows = table({"a": "x"}, {"x": 12}, per_split=12)
+    rows.frame["group"] = rows.frame["split"] + (rows.frame.groupby(["method", "split"]).cumcount() // 4).astype(str)
+    stream = build_stream(rows, [TaskSpec(["a"], labelled=0.5)])
+    group = {s: set(rows.frame.loc[stream.rows(0, s).sample.numpy(), "group"]) for s in ("train", "unlabelled")}
+    assert not group["train"] & group["unlabelled"]
+    assert len(group["train"]) == 2
+
+
+def test_tags_say_which_images_have_a_label() -> None:
+    rows = table({"a": "x"}, {"x": 6})
+    rows.frame["tag"] = [2 if path.endswith(("0.png", "1.png")) else 1 for path in rows.frame["path"]]
+    stream = build_stream(rows, [TaskSpec(["a"], labelled="tag")])
+    assert {path[-5] for path in paths(stream, 0, "unlabelled")} == {"0", "1"}
+    assert {path[-5] for path in paths(stream, 0, "train")} == {"2", "3", "4", "5"}
+
+
+@pytest.mark.parametrize("labelled", [0.0, -0.1, 1.5, "tag"])
+def test_a_share_that_is_none_and_tags_that_are_not_there_are_refused(labelled: float) -> None:
+    with pytest.raises(StreamError, match="labelled"):
+        build_stream(table({"a": "x"}, {"x": 6}), [TaskSpec(["a"], labelled=labelled)])
+
+
+def test_a_method_of_one_source_is_a_class_of_its_own() -> None:
+    rows = table({"a": "x", "b": "y"}, {"x": 6, "y": 6})
+    rows.frame["method"] = rows.frame["method"].replace("b", "a")
+    stream = build_stream(rows, [TaskSpec(["a@x"], unlabelled=["a@y", "real@y"])])
+    assert stream.tasks[0].class_ids == {"real": 0, "a@x": 1}
+    assert {path.split("/")[0] for path in paths(stream, 0, "train")} == {"x", "a"}
+    assert {path.split("/")[0] for path in paths(stream, 0, "unlabelled")} == {"y", "b"}
+    assert stream.held_out == ("a@y", "real@y")
+    assert stream.describe()["tasks"][0]["counts"]["unlabelled"] == {"a@y": 6, "real@y": 6}
+
+
+def test_without_reals_a_task_is_fakes_alone() -> None:
+    stream = build_stream(table({"a": "x", "b": "x"}, {"x": 6}), [TaskSpec(["a"], unlabelled=["b"])], reals="none")
+    assert set(stream.table.frame.loc[stream.membership["sample"], "method"]) == {"a", "b"}
+
+
+def test_revealed_labels_are_those_of_the_classes_that_no_task_names() -> None:
+    specs = [TaskSpec(["a"], unlabelled=["b"], labelled=0.5)]
+    rows = build_stream(table({"a": "x", "b": "x"}, {"x": 12}), specs, reveal=True).rows(0, "unlabelled")
+    assert sorted(set(zip(rows.label.tolist(), rows.method.tolist(), strict=True))) == [(0, 0), (1, 1), (1, 2)]
+
+
+def test_names_of_novel_methods_decide_nothing_but_what_is_tested() -> None:
+    def train(first: str, second: str) -> list[list[int]]:
+        made = table({"a": "x", "b": "x", "c": "x"}, {"x": 12})
+        made.frame["method"] = made.frame["method"].map({"b": first, "c": second}).fillna(made.frame["method"])
+        stream = build_stream(made, [TaskSpec(["a"], unlabelled=["b", "c"], labelled=0.5)])
+        return [[column.tolist() for column in stream.rows(0, split)] for split in ("train", "val", "unlabelled")]  # type: ignore[misc]
+
+    assert train("b", "c") == train("c", "b")
