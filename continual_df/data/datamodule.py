@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import pytorch_lightning as pl
@@ -135,9 +135,12 @@ class ForgeryStream(StreamDataModule):
             ``source``: tasks of the same sources share one.
         held_out: Methods for testing only (open-world tests, controls).
         max_images: Largest number of images of each class in a task, by split, e.g. ``{train: 500}``.
+        counts: Images that the tables must hold of each of these classes; a run on others is refused.
         fractions: Shares of train, val and test by group for sources that have no splits (or are in ``resplit``).
         resplit: Ignore the splits of all sources, or of the sources in this list.
         val_fraction: Share of the training groups that becomes validation, in place of the tables' own val splits.
+        split_by: ``group``: what belongs together stays in one split; ``image``: each image for itself, as some benchmarks
+            publish their numbers, with frames of one video on both sides: such numbers are too good.
         link_identities: Whether groups that share an identity stay in one split when splits are made. Where swaps link
             all people to each other (Celeb-DF, DFD), only ``false`` leaves anything to split.
         reveal_unlabelled: Let unlabelled images carry their label, for an upper bound.
@@ -161,9 +164,11 @@ class ForgeryStream(StreamDataModule):
         real_domain: RealDomain = "task",
         held_out: list[str] | None = None,
         max_images: dict[str, int] | None = None,
+        counts: dict[str, int] | None = None,
         fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
         resplit: bool | list[str] = False,
         val_fraction: float = 0.0,
+        split_by: Literal["group", "image"] = "group",
         link_identities: bool = True,
         reveal_unlabelled: bool = False,
         split_seed: int = 0,
@@ -178,7 +183,7 @@ class ForgeryStream(StreamDataModule):
         super().__init__(**kwargs)
         self.stream_name = name
         self.tables, self.tasks, self.reals, self.real_domain = tables, tasks, reals, real_domain
-        self.held_out, self.max_images = held_out, max_images
+        self.held_out, self.max_images, self.counts, self.split_by = held_out, max_images, counts, split_by
         self.fractions, self.resplit, self.val_fraction, self.split_seed = fractions, resplit, val_fraction, split_seed
         self.link_identities, self.reveal_unlabelled = link_identities, reveal_unlabelled
         self.channels, self.check_images, self.max_unreadable = channels, check_images, max_unreadable
@@ -207,6 +212,7 @@ class ForgeryStream(StreamDataModule):
             real_domain=self.real_domain,
             held_out=self.held_out,
             max_images=self.max_images,
+            counts=self.counts,
             reveal=self.reveal_unlabelled,
             seed=self.split_seed,
         )
@@ -215,7 +221,9 @@ class ForgeryStream(StreamDataModule):
 
     def _splits(self, table: FrameTable) -> pd.Series:
         """Return the split of every row: the table's own, or made by group."""
-        frame = table.frame
+        frame, link = table.frame, self.link_identities
+        if self.split_by == "image":
+            frame, link = frame.assign(group=frame["path"]), False
         split = frame["split"].copy() if "split" in frame.columns else pd.Series("", index=frame.index, dtype=object)
         bare = (split == "").groupby(frame["source"]).transform("all") | self._resplit(frame)
         gaps = (split == "") & ~bare
@@ -225,21 +233,21 @@ class ForgeryStream(StreamDataModule):
                 "others of their source have one: fill them in, or set data.init_args.resplit to split by group."
             )
         if bare.any():
-            split[bare] = split_by_group(frame[bare], self.fractions, self.split_seed, self.link_identities)
+            split[bare] = split_by_group(frame[bare], self.fractions, self.split_seed, link)
         if self.val_fraction:
             # an official val that repeats test must not select anything
             split = split.where(bare | (split != "val"), "")
-            self._take_validation(frame[~bare & (split == "train")], split)
+            self._take_validation(frame[~bare & (split == "train")], split, link)
         return split
 
-    def _take_validation(self, train: pd.DataFrame, split: pd.Series) -> None:
+    def _take_validation(self, train: pd.DataFrame, split: pd.Series, link: bool) -> None:
         """Move ``val_fraction`` of the training groups to val, of each source and method, so that none goes without."""
-        component = pd.Series(linked_components(train, self.link_identities), index=train.index)
+        component = pd.Series(linked_components(train, link), index=train.index)
         first = train.groupby(component)[["source", "method"]].transform("first")
         fractions = (1 - self.val_fraction, self.val_fraction, 0.0)
         for _, part in train.groupby([first["source"], first["method"]]):
             if component[part.index].nunique() > 1:
-                split[part.index] = split_by_group(part, fractions, self.split_seed, self.link_identities)
+                split[part.index] = split_by_group(part, fractions, self.split_seed, link)
 
     def _resplit(self, frame: pd.DataFrame) -> pd.Series:
         """Return whether the own split of each row is ignored."""

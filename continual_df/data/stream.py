@@ -143,6 +143,7 @@ def build_stream(
     real_domain: RealDomain = "task",
     held_out: list[str] | None = None,
     max_images: dict[str, int] | None = None,
+    counts: dict[str, int] | None = None,
     reveal: bool = False,
     seed: int = 0,
 ) -> Stream:
@@ -158,11 +159,12 @@ def build_stream(
         held_out: Methods for testing only.
         max_images: Largest number of images by split and class (real, fake) in each task; whole groups are preferred,
             so that a real and the fakes made from it stay together.
+        counts: Images that the table must hold of each of these classes, in all splits.
         reveal: Let unlabelled images carry their label, for an upper bound.
         seed: Decides the sharing of reals, the sub-samples, and which images are without a label.
 
     Raises:
-        StreamError: For an unknown method, one that is labelled and unlabelled or held out at once, or an empty split.
+        StreamError: For an unknown method, one that is labelled and unlabelled or held out at once, an empty split, or other counts.
             A method may come in several tasks: tasks are told apart by their index.
     """
     frame = table.frame
@@ -179,6 +181,7 @@ def build_stream(
         raise StreamError("The stream has no task: name at least one in data.init_args.tasks.")
     kind = class_names(frame, [name for spec in specs for name in (*spec.methods, *spec.unlabelled)] + held)
     _check_methods(kind, specs, held)
+    _check_counts(kind, counts or {})
     class_ids = {REAL_METHOD: REAL}
     tasks: list[Task] = []
     picked: list[tuple[Task, Any, Any, list[str]]] = []
@@ -235,6 +238,21 @@ def _check_methods(kind: pd.Series, specs: list[TaskSpec], held: list[str]) -> N
             raise StreamError(f"Unknown method '{method}' in {place} of the stream: {hint}")
 
 
+def _check_counts(kind: pd.Series, counts: dict[str, int]) -> None:
+    """Refuse a table that holds more or fewer images of a class than ``counts`` says."""
+    found = kind.value_counts()
+    wrong = [
+        f"{name}: {found.get(name, 0)} in place of {wanted}"
+        for name, wanted in counts.items()
+        if found.get(name, 0) != wanted
+    ]
+    if wrong:
+        raise StreamError(
+            f"data.init_args.counts: the tables hold other numbers of images ({', '.join(wrong)}). Complete the data set, or "
+            "take the counts out of the YAML and say that the stream is another one."
+        )
+
+
 def _check_filled(frame: pd.DataFrame, member: pd.DataFrame, task: Task, split: str, reals: RealPolicy) -> None:
     """Refuse a task whose ``split`` has no fakes, or no reals to train and validate with."""
     labels = set(frame.loc[member.index[member["split"] == split], "label"])
@@ -258,7 +276,9 @@ def _hide(
     if labelled == "tag":
         if "tag" not in frame.columns:
             raise StreamError("labelled: tag needs a column 'tag' (1 labelled, 2 unlabelled), which the tables lack.")
-        hidden = train[frame.loc[train, "tag"].to_numpy() != 1]
+        untagged = member.index[(frame.loc[member.index, "tag"] != 1).to_numpy()]
+        member = member[~(member.index.isin(untagged) & (member["split"] == "val"))]  # no label, nothing to select by
+        hidden = train[train.isin(untagged)]
     elif not 0 < labelled <= 1:
         raise StreamError(f"labelled must be 'tag' or a share in (0, 1], got {labelled}.")
     else:

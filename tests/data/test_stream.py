@@ -201,3 +201,18 @@ def test_names_of_novel_methods_decide_nothing_but_what_is_tested() -> None:
         return [[column.tolist() for column in stream.rows(0, split)] for split in ("train", "val", "unlabelled")]  # type: ignore[misc]
 
     assert train("b", "c") == train("c", "b")
+
+
+def test_a_tag_takes_images_without_a_label_out_of_validation() -> None:
+    rows = table({"a": "x"}, {"x": 6})
+    rows.frame["tag"] = [2 if path.endswith("0.png") else 1 for path in rows.frame["path"]]
+    stream = build_stream(rows, [TaskSpec(["a"], labelled="tag")])
+    assert not any(path.endswith("0.png") for path in paths(stream, 0, "val"))
+    assert stream.rows(0, "test").num == 12
+
+
+def test_other_counts_than_the_stream_names_are_refused() -> None:
+    specs = [TaskSpec(["a"])]
+    build_stream(table({"a": "x"}, {"x": 6}), specs, counts={"a": 18, "real": 18})
+    with pytest.raises(StreamError, match=r"a: 18 in place of 17, b: 0 in place of 1\)"):
+        build_stream(table({"a": "x"}, {"x": 6}), specs, counts={"a": 17, "b": 1, "real": 18})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
@@ -80,3 +81,15 @@ def test_where_all_people_are_linked_only_groups_can_be_split() -> None:
         splits(rows("own", "a", train=4, test=1), "a", val_fraction=0.1)
     with pytest.raises(StreamError, match="link_identities: false"):
         splits(rows("own", "a", none=5), "a")
+
+
+def test_a_split_by_image_parts_what_belongs_together_and_one_by_group_does_not() -> None:
+    table = rows("x", "a", none=40)
+    kinds: list[tuple[Literal["group", "image"], bool]] = [("group", True), ("image", False)]
+    for split_by, together in kinds:
+        data = ForgeryStream(
+            [Ready(tuple(table))], [TaskSpec(["a"])], check_images=False, link_identities=False, split_by=split_by
+        )
+        frame = data.stream.table.frame
+        assert (frame.groupby("group")["split"].nunique() == 1).all() == together
+        assert frame["split"].value_counts().to_dict() == {"train": 56, "val": 8, "test": 16}
