@@ -100,12 +100,17 @@ def local_vote(similarity_BB: Tensor, candidate_B: Tensor, rule: Literal["value"
 def positives(
     candidate_B: Tensor, passed_B: Tensor, class_B: Tensor, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return positive_B and accepted_B of `global_local_vote`, from the candidates and votes of unlabelled rows."""
-    labelled_B = class_B >= 0
+    """Return positive_B and accepted_B of `global_local_vote`, from the candidates and votes of all rows."""
     itself_B = torch.arange(len(class_B), device=class_B.device)
-    accepted_B = labelled_B | (passed_B & (candidate_B != itself_B))  # a single row has no other
+    accepted_B = accepted(candidate_B, passed_B, class_B)
     voted_B = torch.where(accepted_B, candidate_B, itself_B)
-    return torch.where(labelled_B, _of_same_class(class_B, generator), voted_B), accepted_B
+    return torch.where(class_B >= 0, _of_same_class(class_B, generator), voted_B), accepted_B
+
+
+def accepted(candidate_B: Tensor, passed_B: Tensor, class_B: Tensor) -> Tensor:
+    """Return accepted_B: labelled rows, and those whose candidate passed; a single row has no candidate."""
+    itself_B = torch.arange(len(class_B), device=class_B.device)
+    return (class_B >= 0) | (passed_B & (candidate_B != itself_B))
 
 
 def _nach_vote(similarity_BB: Tensor, candidate_B: Tensor, labelled_B: Tensor) -> Tensor:
