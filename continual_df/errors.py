@@ -65,6 +65,10 @@ class RunFolderError(ContinualDFError):
     """A run folder that exists already, is incomplete, or is none."""
 
 
+class EmptyPrototypeError(ContinualDFError):
+    """A search among prototypes of which there are none."""
+
+
 class NonFiniteLossError(ContinualDFError):
     """A loss that became NaN or infinite; says task, step and sample rows."""
 
