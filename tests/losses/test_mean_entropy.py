@@ -54,7 +54,7 @@ def test_descending_it_the_mean_prediction_becomes_the_prior() -> None:
     optimizer, prior_K = torch.optim.Adam([logit_BK], lr=0.1), torch.tensor([0.6, 0.3, 0.1])
     for _ in range(300):
         optimizer.zero_grad()
-        mean_entropy(logit_BK, prior_K).backward()
+        mean_entropy(logit_BK, prior_K).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     torch.testing.assert_close(logit_BK.detach().softmax(dim=1).mean(dim=0), prior_K, atol=1e-3, rtol=0)
 
