@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from continual_df.class_names import class_names
 from continual_df.evaluation.run_files import RunFiles
 from continual_df.labels import REAL_METHOD
 
@@ -55,7 +53,7 @@ def method_sets(files: RunFiles) -> dict[str, ImageSet]:
     task's fakes: it stands against the test reals of its own groups, its untouched twins among them. Where some of
     its groups have no real, it stands against those of its ``source``, so that no image is left without a comparison.
     """
-    method = _classes(files).to_numpy(dtype=object).astype(str)
+    method = files.classes.to_numpy(dtype=object).astype(str)
     tests = files.membership[files.membership["split"] == "test"]
     member, task = tests["sample"].to_numpy(dtype=np.int64), tests["task"].to_numpy(dtype=np.int64)
     real = np.unique(member[method[member] == REAL_METHOD])
@@ -104,11 +102,5 @@ def _make(files: RunFiles, name: str, sample: NDArray[np.int64], positive: str |
     sample = np.unique(sample)
     label = files.frame["label"].to_numpy(dtype=np.int64)[sample]
     if positive is not None:
-        label = (_classes(files).iloc[sample] == positive).to_numpy(dtype=np.int64)
+        label = (files.classes.iloc[sample] == positive).to_numpy(dtype=np.int64)
     return ImageSet(name, sample, label)
-
-
-def _classes(files: RunFiles) -> pd.Series:
-    """Return the class of every row of the frame table, as the stream names it."""
-    tasks = [name for task in files.tasks for name in (*task["methods"], *task.get("unlabelled", []))]
-    return class_names(files.frame, [*tasks, *files.stream.get("held_out", [])])

@@ -19,6 +19,7 @@ from continual_df.evaluation import matrix as summaries
 from continual_df.evaluation import metrics
 from continual_df.evaluation.bootstrap import Interval, Part, bootstrap_interval, bootstrap_mean
 from continual_df.evaluation.image_sets import ImageSet, is_control, method_sets, task_sets, validation_set
+from continual_df.evaluation.open_world_results import open_world_results
 from continual_df.evaluation.run_files import RunFiles, prediction_files, read_run
 from continual_df.files import renamed
 
@@ -61,7 +62,7 @@ def evaluate_run(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
         ``schema``, ``stream`` (its name), ``measured`` (rows with predictions), ``has_videos`` (False where video
         metrics are those of single images), ``tasks``, ``matrices`` ((T + 1, T) lists by metric), ``summary`` (by
         metric, see `matrix`), ``methods`` (by metric and method one value per row), ``controls``, ``intervals``,
-        ``thresholds`` (per row) and ``notes``.
+        ``thresholds`` (per row) and ``notes``; and ``open_world`` (see `open_world_results`) where the run has that.
 
     Raises:
         RunFolderError: If the folder is no run, or its files are broken or contradict each other.
@@ -109,6 +110,8 @@ def evaluate_run(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
         "thresholds": thresholds,
         "notes": notes,
     }
+    if (open_world := open_world_results(files)) is not None:
+        result["open_world"] = open_world
     plain: dict[str, Any] = _plain(result)
     return plain
 

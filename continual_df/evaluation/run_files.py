@@ -5,17 +5,36 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from continual_df.class_names import class_names
 from continual_df.errors import RunFolderError
 
 FILES = ("frames.parquet", "membership.parquet", "stream.json")
+
+HEAD = "logit_method_"
+"""Prefix of the columns with the logits of the heads: those of class ids first, then clusters."""
+
+
+class HeadLogits(NamedTuple):
+    """What a method says about which method made an image: M images, K heads.
+
+    Attributes:
+        sample_M: Rows of the frame table; images without a prediction, NaN in a head, are left out.
+        logit_MK: Logits.
+        novelty_M: The method's own novelty score, higher is more novel; None where it has none.
+    """
+
+    sample_M: NDArray[np.int64]
+    logit_MK: NDArray[np.float64]
+    novelty_M: NDArray[np.float64] | None
 
 
 @dataclass
@@ -45,8 +64,43 @@ class RunFiles:
         Raises:
             RunFolderError: If the file cannot be read, lacks a column, or names a sample twice or one out of range.
         """
+        table = self._read_predictions(row, ["logit_fake"])
+        logit = np.full(len(self.frame), np.nan)
+        logit[table["sample"]] = table["logit_fake"].to_numpy(dtype=np.float64, na_value=np.nan)
+        return _finite(logit)
+
+    def head_logits(self, row: int) -> HeadLogits | None:
+        """Return the logits of the heads after ``row`` tasks; None where the method attributes nothing.
+
+        Raises:
+            RunFolderError: As `logits`, or if the columns of the heads are not numbered from 0 on.
+        """
         path = self.predictions[row]
-        table = _read_parquet(path, ["sample", "logit_fake"])
+        columns = _column_names(path)
+        numbers = sorted(int(name.removeprefix(HEAD)) for name in columns if re.fullmatch(rf"{HEAD}\d+", name))
+        if not numbers:
+            return None
+        if numbers != list(range(len(numbers))):
+            raise RunFolderError(
+                f"{path}: columns {HEAD}* must be numbered from 0 on, got {numbers}. Predict the task again."
+            )
+        heads = [f"{HEAD}{number}" for number in numbers]
+        own = [name for name in ("novelty",) if name in columns]
+        table = self._read_predictions(row, [*heads, *own]).dropna(subset=[*heads, *own])
+        novelty_M = _finite(table["novelty"].to_numpy(dtype=np.float64)) if own else None
+        logit_MK = _finite(table[heads].to_numpy(dtype=np.float64))
+        return HeadLogits(table["sample"].to_numpy(dtype=np.int64), logit_MK, novelty_M)
+
+    @cached_property
+    def classes(self) -> pd.Series:
+        """The class of every row of the frame table, as the stream names it."""
+        tasks = [name for task in self.tasks for name in (*task["methods"], *task.get("unlabelled", []))]
+        return class_names(self.frame, [*tasks, *self.stream.get("held_out", [])])
+
+    def _read_predictions(self, row: int, columns: list[str]) -> pd.DataFrame:
+        """Return ``sample`` and ``columns`` of the predictions after ``row`` tasks."""
+        path = self.predictions[row]
+        table = _read_parquet(path, ["sample", *columns])
         sample = table["sample"].to_numpy(dtype=np.int64)
         if len(np.unique(sample)) < len(sample):
             twice = int(table["sample"][table["sample"].duplicated()].iloc[0])
@@ -56,12 +110,7 @@ class RunFiles:
                 f"{path}: samples {sample.min()}..{sample.max()} do not fit the {len(self.frame)} rows of "
                 "frames.parquet. The files are of different runs; restore the right one."
             )
-        logit = np.full(len(self.frame), np.nan)
-        logit[sample] = table["logit_fake"].to_numpy(dtype=np.float64, na_value=np.nan)
-        # half precision can overflow; the largest finite value keeps the image at its end of the ranking
-        limit = float(np.finfo(np.float32).max)
-        clipped: NDArray[np.float64] = np.clip(logit, -limit, limit)
-        return clipped
+        return table
 
 
 def is_run(folder: Path) -> bool:
@@ -138,6 +187,21 @@ def image_root(run: Path) -> Path:
         return absolute
     relative: str = metadata.get(b"relative_root", b".").decode()
     return run / relative
+
+
+def _finite(logit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return logits within the range of float32: half precision can overflow, and the image must keep its end of the ranking."""
+    limit = float(np.finfo(np.float32).max)
+    clipped: NDArray[np.float64] = np.clip(logit, -limit, limit)
+    return clipped
+
+
+def _column_names(path: Path) -> list[str]:
+    """Return the names of the columns of a Parquet file, refusing one that is broken."""
+    try:
+        return list(pyarrow.parquet.read_schema(path).names)
+    except (OSError, ValueError) as error:  # pyarrow's own errors derive from these two
+        raise RunFolderError(f"{path}: cannot be read ({error}). Restore the file.") from None
 
 
 def _read_parquet(path: Path, columns: list[str], everything: bool = False) -> pd.DataFrame:

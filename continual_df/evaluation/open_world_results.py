@@ -1,0 +1,170 @@
+"""The open-world part of a run's results: how known classes are attributed and novel ones grouped, after each task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from continual_df.evaluation import novelty
+from continual_df.evaluation.discovery import Attribution, Life, class_lives
+from continual_df.evaluation.image_sets import is_control
+from continual_df.evaluation.open_world import attribution_scores, matched_confusion
+from continual_df.evaluation.run_files import RunFiles
+
+SMALL = 0.01
+"""Heads with a smaller share of the test images than this do not count in ``num_used_1pct``."""
+
+
+def open_world_results(files: RunFiles) -> dict[str, Any] | None:
+    """Return scores by row, and the life of every class, of a run that meets classes without a name.
+
+    After task k a class is known if task k or one before named it; it is novel if it has come without a label by then, or if it is
+    held out. Looked at are the test images of these classes that have a prediction; controls are left out. An image falls in
+    the head with the largest logit. The novelty score is the method's own where it predicts one, else
+    `novelty.softmax_novelty` over the heads of the known classes.
+
+    Returns:
+        ``rows``: for each task trained, ``row``; ``num_images``, ``num_missing`` (without a prediction), ``num_later`` (of
+        classes that have not come yet); ``novelty_score`` (``own`` or ``softmax``); ``scores``, those of `attribution_scores`
+        with ``auroc``, ``fpr95`` and ``oscr``; ``by_source``, the same for each source with at least two classes;
+        ``num_classes`` with test images; ``num_heads``, ``num_used`` (heads in which an image falls), ``num_used_1pct`` (at least
+        1 % of the images); ``known_heads``, the names of the first heads; ``head_order`` (see `Confusion`); and ``classes``: for
+        each, known ones first, ``name``, ``id``, ``known``, ``num_images``, ``accuracy`` (share in the head of its id; NaN for
+        novel ones), ``head`` in which most of its images fall, their ``share``, ``match`` (the head matched to it, or None),
+        and ``heads`` with the number of images in each.
+        ``lives``: by class what `Life` holds, and ``summary``: how many classes came unlabelled (``num_unlabelled``) and were
+        discovered (``num_discovered``), the mean ``lag`` of those and the mean ``forgetting`` of attribution.
+        None if the stream has no class that is novel at any time, or no predictions after a task hold logits of heads.
+
+    Raises:
+        RunFolderError: If the predictions are broken.
+    """
+    first = {name: task["index"] + 1 for task in reversed(files.tasks) for name in task.get("unlabelled", [])}
+    held_out = [name for name in files.stream.get("held_out", []) if name not in first]
+    order = [*sorted(first, key=lambda name: first[name]), *held_out]
+    if all(is_control(name) for name in order):
+        return None
+    rows, attributions = [], {}
+    for number in files.predictions:
+        if number == 0:  # nothing has a name yet
+            continue
+        novel = [name for name in order if not is_control(name) and first.get(name, number) <= number]
+        found = _row(files, number, novel)
+        if found is not None:
+            row, attributions[number] = found
+            rows.append(row)
+    if not rows:
+        return None
+    lives = class_lives({k: a for k, a in attributions.items() if len(a.true_N)}, first)
+    return {
+        "rows": rows,
+        "lives": {name: _describe(life) for name, life in lives.items()},
+        "summary": {
+            "num_unlabelled": sum(life.unlabelled is not None for life in lives.values()),
+            "num_discovered": sum(life.discovered is not None for life in lives.values()),
+            "lag": _mean([life.lag for life in lives.values()]),
+            "forgetting": _mean([life.forgetting for life in lives.values()]),
+        },
+    }
+
+
+def _row(files: RunFiles, number: int, novel: list[str]) -> tuple[dict[str, Any], Attribution] | None:
+    """Return the results after ``number`` tasks, and where the images fall; None where there are no heads."""
+    heads = files.head_logits(number)
+    if heads is None:
+        return None
+    class_ids: dict[str, int] = files.tasks[number - 1]["class_ids"]
+    ids = {**class_ids, **{name: len(class_ids) + i for i, name in enumerate(n for n in novel if n not in class_ids)}}
+    names = files.classes
+    tests = np.unique(files.membership.loc[files.membership["split"] == "test", "sample"].to_numpy(dtype=np.int64))
+    tests = tests[~names.iloc[tests].map(is_control).to_numpy(dtype=bool)]
+    present = tests[names.iloc[tests].isin(ids).to_numpy()]
+    kept_M = np.isin(heads.sample_M, present)
+    sample_M, logit_MK = heads.sample_M[kept_M], heads.logit_MK[kept_M]
+    name_M, num_known = names.iloc[sample_M], min(len(class_ids), logit_MK.shape[1])
+    true_M = name_M.map(ids).to_numpy(dtype=np.int64)
+    own_M = None if heads.novelty_M is None else heads.novelty_M[kept_M]
+    images = pd.DataFrame(
+        {
+            "true": true_M,
+            "head": logit_MK.argmax(axis=1),
+            "novelty": novelty.softmax_novelty(logit_MK, num_known) if own_M is None else own_M,
+            # of the known classes, the likeliest is the true one
+            "right": logit_MK[:, :num_known].argmax(axis=1) == true_M,
+            "source": files.frame["source"].iloc[sample_M].to_numpy(),
+        }
+    )
+    known = set(class_ids.values())
+    use = images["head"].value_counts()
+    row = {
+        "row": number,
+        "num_images": len(sample_M),
+        "num_missing": len(present) - len(sample_M),
+        "num_later": len(tests) - len(present),
+        "novelty_score": "softmax" if own_M is None else "own",
+        "scores": _scores(images, known),
+        "by_source": {
+            str(source): {"num_images": len(part), **_scores(part, known)}
+            for source, part in images.groupby("source")
+            if part["true"].nunique() > 1
+        },
+        "num_classes": images["true"].nunique(),
+        "num_heads": logit_MK.shape[1],
+        "num_used": len(use),
+        "num_used_1pct": int((use >= SMALL * len(sample_M)).sum()),
+        "known_heads": sorted(class_ids, key=lambda name: class_ids[name])[:num_known],
+        **_classes(images, {index: name for name, index in ids.items()}, known),
+    }
+    return row, Attribution(name_M.to_numpy(dtype=object), images["head"].to_numpy(), class_ids)
+
+
+def _scores(images: pd.DataFrame, known: set[int]) -> dict[str, float]:
+    """Return the scores of ``images``: class id ``true``, ``head``, ``novelty``, and whether the likeliest known class is ``right``."""
+    novel, score = ~images["true"].isin(known), images["novelty"]
+    return {
+        **attribution_scores(images["true"], images["head"], known),
+        "auroc": novelty.auroc(novel, score),
+        "fpr95": novelty.fpr_at_tpr(novel, score),
+        "oscr": novelty.oscr(novel, score, images["right"]),
+    }
+
+
+def _classes(images: pd.DataFrame, names: Mapping[int, str], known: set[int]) -> dict[str, Any]:
+    """Return the heads in the order of the matching, and for every class with test images where these fall."""
+    confusion = matched_confusion(images["true"], images["head"], known)
+    classes = []
+    for index, count_K in zip(confusion.class_C.tolist(), confusion.count_CK, strict=True):
+        total = int(count_K.sum())
+        fallen = dict(zip(confusion.head_K.tolist(), count_K.tolist(), strict=True))
+        classes.append(
+            {
+                "name": names[index],
+                "id": index,
+                "known": index in known,
+                "num_images": total,
+                "accuracy": fallen.get(index, 0) / total if index in known else float("nan"),
+                "head": int(confusion.head_K[count_K.argmax()]),
+                "share": float(count_K.max() / total),
+                "match": confusion.match.get(index),
+                "heads": {str(head): count for head, count in fallen.items() if count},
+            }
+        )
+    return {"head_order": confusion.head_K.tolist(), "classes": classes}
+
+
+def _describe(life: Life) -> dict[str, Any]:
+    """Return a life as JSON holds it, keys as text."""
+    by_task = {
+        name: {str(number): value for number, value in getattr(life, name).items()}
+        for name in ("states", "values", "heads")
+    }
+    return {**life._asdict(), **by_task, "lag": life.lag, "forgetting": life.forgetting}
+
+
+def _mean(values: list[float]) -> float:
+    """Return the mean of what is not NaN, NaN for nothing."""
+    measured = [value for value in values if not np.isnan(value)]
+    return sum(measured) / len(measured) if measured else float("nan")
