@@ -15,9 +15,12 @@ from continual_df.evaluation.embedding_files import FOLDER, embedding_files, rea
 from continual_df.evaluation.recipe import read_recipe
 from continual_df.evaluation.results import stream_title
 from continual_df.evaluation.run_files import image_root
+from continual_df.plots.attribution_confusion import attribution_confusion
 from continual_df.plots.average_curve import average_curve
+from continual_df.plots.class_lives import class_lives
 from continual_df.plots.contact_sheet import contact_sheet
 from continual_df.plots.forgetting_curves import forgetting_curves
+from continual_df.plots.head_use import head_use
 from continual_df.plots.latent_space import latent_space
 from continual_df.plots.matrix_heatmap import matrix_heatmap
 from continual_df.plots.memory_map import memory_map
@@ -55,6 +58,9 @@ def draw_figures(
         else:
             paths += save_figure(contact_sheet(rows, stream_title(results[run])), out, stem)
     for run, name in run_names(list(results)).items():
+        title = read_recipe(run).method + (f" ({name})" if len(results) > 1 else "")
+        suffix = f"_{name.replace(os.sep, '-')}" if len(results) > 1 else ""
+        paths += _draw_open_world(results[run], title, out, suffix)
         embedded, measured = list(embedding_files(run / FOLDER)), max(results[run]["measured"])
         if embedded and embedded != list(range(1, measured + 1)):
             problems.append(
@@ -62,10 +68,19 @@ def draw_figures(
                 f"Run 'continual-df embed {run}' again."
             )
         elif embedded:
-            title = read_recipe(run).method + (f" ({name})" if len(results) > 1 else "")
-            suffix = f"_{name.replace(os.sep, '-')}" if len(results) > 1 else ""
             paths += _draw_features(run, embedded, title, out, suffix)
     return paths, problems
+
+
+def _draw_open_world(result: dict[str, Any], title: str, out: Path, suffix: str) -> list[Path]:
+    """Draw how a run attributes its images after the last task, and the lives of its classes over several."""
+    section, tasks, paths = result.get("open_world"), result["tasks"], []
+    if section and section["rows"][-1]["num_images"]:
+        for draw in (attribution_confusion, head_use):
+            paths += save_figure(draw(section["rows"][-1], title), out, f"{draw.__name__}{suffix}")
+    if section and section["lives"] and len(tasks) > 1:
+        paths += save_figure(class_lives(section, tasks, title), out, f"class_lives{suffix}")
+    return paths
 
 
 def _draw_features(run: Path, numbers: list[int], title: str, out: Path, suffix: str) -> list[Path]:

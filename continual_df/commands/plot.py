@@ -24,6 +24,7 @@ def main(argv: list[str]) -> int:
     from rich.console import Console
 
     from continual_df.commands.figures import draw_figures
+    from continual_df.commands.open_world_tables import open_world_table
     from continual_df.commands.run_folders import find_runs, run_names
     from continual_df.commands.tables import results_table
     from continual_df.evaluation.results import METRICS, load_results
@@ -39,7 +40,10 @@ def main(argv: list[str]) -> int:
     paths, problems = draw_figures(results, out, arguments.metric, images=not arguments.no_images)
     names = run_names(runs)
     console = Console()
-    console.print(results_table({names[run]: result for run, result in results.items()}))
+    named = {names[run]: result for run, result in results.items()}
+    console.print(results_table(named))
+    if (table := open_world_table(named)) is not None:
+        console.print(table)
     skipped = [f"Left out {run}: it has no predictions yet." for run in found if run not in results]
     for line in [*skipped, *problems, *map(str, paths)]:
         console.print(line, soft_wrap=True, markup=False, highlight=False)

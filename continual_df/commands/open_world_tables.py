@@ -1,0 +1,66 @@
+"""The table of open-world scores for the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from continual_df.commands.tables import number
+
+COLUMNS = {
+    "known_acc": "known\nacc",
+    "novel_acc": "novel\nOW-DFA",
+    "novel_acc_v2": "novel\nv2",
+    "novel_acc_strict": "novel\nstrict",
+    "all_acc": "all\nacc",
+    "novel_nmi": "novel\nNMI",
+    "all_nmi": "all\nNMI",
+    "auroc": "\nAUROC",
+}
+"""Score -> heading. Of novel accuracies, the first lets a known head stand for a novel class; see `attribution_scores`."""
+
+
+def open_world_table(results: dict[str, dict[str, Any]]) -> Table | None:
+    """Return the scores after the last task of every run that has any, over all sources and inside each; None without any.
+
+    The caption says how many heads are used, and how many classes were discovered along the stream.
+
+    Args:
+        results: Contents of results.json by the name of the run.
+    """
+    found = {name: result["open_world"] for name, result in results.items() if "open_world" in result}
+    if not found:
+        return None
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
+    table.add_column("open world\nimages of", no_wrap=True)
+    for heading in COLUMNS.values():
+        table.add_column(heading, justify="right", no_wrap=True, min_width=5)
+    for name, section in found.items():
+        row = section["rows"][-1]
+        table.add_row(f"[bold]{escape(name)}[/bold]")
+        parts = {"all sources": row["scores"], **row["by_source"]}
+        for index, (part, scores) in enumerate(parts.items()):
+            cells = [number(scores[key]) for key in COLUMNS]
+            table.add_row(
+                f"  {escape(part)}", *cells, style="dim" if index else "bold", end_section=index == len(parts) - 1
+            )
+    table.caption = "\n".join(_caption(name, section) for name, section in found.items())
+    return table
+
+
+def _caption(name: str, section: dict[str, Any]) -> str:
+    """Return what the heads and the stream came to, and what the scores leave out."""
+    row, summary = section["rows"][-1], section["summary"]
+    small = f"{row['num_used_1pct']} with at least 1 % of the images"
+    lines = [f"{escape(name)}: {row['num_classes']} classes in {row['num_used']} of {row['num_heads']} heads ({small})"]
+    if summary["num_unlabelled"]:
+        lag = f", lag {summary['lag']:.1f} tasks" if summary["lag"] is not None else ""
+        lines.append(f"  discovered {summary['num_discovered']} of {summary['num_unlabelled']} unlabelled classes{lag}")
+    if summary["forgetting"] is not None:
+        lines.append(f"  forgetting of attribution {number(summary['forgetting'])}")
+    if row["num_missing"]:
+        lines.append(f"  note: {row['num_missing']} test images have no prediction after task {row['row']}")
+    return "\n".join(lines)
