@@ -16,6 +16,7 @@ COMMANDS = {
     "plot": "draw the figures of one or more runs from their logged files",
     "evaluate": "recompute results.json of a run from its predictions",
     "embed": "write the features of a run's images after each task, for the figures of the latent space",
+    "neighbours": "show the training images, and the prototypes, that images are nearest to",
     "compare": "put methods side by side, over seeds, and say which differences are real",
     "audit": "look for leaks, shortcuts and doubtful labels in the data of a run",
     "data": "check a data set for leaks, or build its frame table",
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = CommandParser(
         prog="continual-df",
         description="Train face-forgery detectors on streams of forgery methods.",
-        epilog="commands:\n" + "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items()),
+        epilog="commands:\n" + "\n".join(f"  {name:<12}{text}" for name, text in COMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)

@@ -12,12 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from continual_df.commands.quiet import quieten
-from continual_df.commands.recipe import changes_since
-from continual_df.commands.resume import refuse_other_settings, refuse_other_stream
 from continual_df.commands.run_features import run_features
-from continual_df.commands.stream_cli import parse_settings
+from continual_df.commands.run_models import open_models, refuse_unfinished
 from continual_df.data.stream import Stream
-from continual_df.errors import ConfigError, Interrupted, RunFolderError
+from continual_df.errors import ConfigError, Interrupted
 from continual_df.evaluation.embedding_files import FOLDER, remove_embeddings, write_embedding
 from continual_df.files import remove, renamed
 from continual_df.run_folder import RunFolder
@@ -39,13 +37,8 @@ def main(argv: list[str]) -> int:
     arguments, rest = parser.parse_known_args(argv)
     if arguments.max_rows < 2:
         raise ConfigError(f"--max_rows is {arguments.max_rows}: it must be at least 2, or a domain has no spread.")
-    run, folder = arguments.run, RunFolder(arguments.run)
-    if not (run / "config.yaml").is_file() or not folder.last_task():
-        raise RunFolderError(
-            f"'{run}' cannot be embedded: it holds no config.yaml with a finished task in tasks/. Name the folder of a run "
-            "that has finished one."
-        )
-    refuse_other_settings(run, rest, "embed")
+    run = arguments.run
+    folder = refuse_unfinished(run, rest, "embed", "embedded")
     quieten()
     console = Console(highlight=False, soft_wrap=True)
     signals = StopSignals()
@@ -62,19 +55,14 @@ def _embed(
     arguments: argparse.Namespace, rest: list[str], folder: RunFolder, signals: StopSignals, console: Console
 ) -> None:
     run, out = arguments.run, arguments.out or arguments.run / FOLDER
-    cli = parse_settings(["--config", str(run / "config.yaml"), "--run_dir", str(run), *rest])
-    for change in changes_since(run / "config.yaml"):
-        console.print(f"changed since the run began: {change}")
-    stream = cli.datamodule.stream
+    models = open_models(folder, rest, "embedded", signals, console)
+    stream = models.stream
     if not (stream.membership["split"] == arguments.split).any():
         raise ConfigError(f"--split {arguments.split}: the stream of '{run}' has no images in it.")
-    refuse_other_stream(folder, stream, "embedded")
     remove_embeddings(out)
     remove(out / "memory.csv")
     reports = []
-    for number, (embedding, report) in enumerate(
-        run_features(cli, folder, signals, arguments.split, arguments.max_rows), start=1
-    ):
+    for number, (embedding, report) in enumerate(run_features(models, arguments.split, arguments.max_rows), start=1):
         write_embedding(embedding, out)
         num, length = embedding.feature_ND.shape
         console.print(

@@ -2,51 +2,40 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from continual_df.commands.stream_cli import StreamCLI
+from continual_df.commands.run_models import RunModels
 from continual_df.data.stream import Stream
 from continual_df.evaluation.embedding_files import Embedding
-from continual_df.extraction import Extraction
 from continual_df.memory import ReplayMemory
 from continual_df.memory.diversity import memory_report
 from continual_df.randomness import priority
-from continual_df.run_folder import RunFolder
-from continual_df.stop_signals import StopSignals
 from continual_df.task import Rows
 
 SEED = 0
 """Seed of the sub-sample: not the run's, so that runs on one stream show the same images."""
 
 
-def run_features(
-    cli: StreamCLI, folder: RunFolder, signals: StopSignals, split: str, max_rows: int
-) -> Iterator[tuple[Embedding, pd.DataFrame | None]]:
-    """Yield the features after each finished task of the run in ``folder``, and what `memory_report` says of its memory.
+def run_features(models: RunModels, split: str, max_rows: int) -> Iterator[tuple[Embedding, pd.DataFrame | None]]:
+    """Yield the features after each finished task of the run, and what `memory_report` says of its memory.
 
     There are features of all tasks' rows in ``split`` and of the training rows of the tasks so far, at most ``max_rows``
     of each domain (task x real or fake), and of all remembered rows. The report is on all training rows of the task that
     has just ended, and None where nothing is remembered.
 
     Args:
-        cli: The run's settings; its method as it was first built.
-        folder: The run.
-        signals: Asked where a prediction fails.
+        models: The run.
         split: ``test`` or ``val``.
         max_rows: The largest number of rows of a domain.
     """
-    stream = cli.datamodule.stream
-    for number in range(1, folder.last_task() + 1):
-        method = copy.deepcopy(cli.model)  # `restore` grows what a method of earlier tasks has grown already
-        method.restore(stream.tasks[:number], folder.load_task(number)["state_dict"])
+    stream = models.stream
+    for number in range(1, models.folder.last_task() + 1):
+        method = models.method(number)
         kept = getattr(method, "memory", None)
         memory = kept.rows if isinstance(kept, ReplayMemory) else Rows.empty()
         parts = [_rows(stream, task, split, max_rows, Rows.empty()) for task in range(len(stream.tasks))]
@@ -56,7 +45,7 @@ def run_features(
         wanted = np.union1d(rows["sample"].to_numpy(), ended.sample.numpy())
         sample = torch.from_numpy(wanted)
         unlabelled = torch.full_like(sample, -1)
-        extract = Extraction(method, cli.datamodule, _trainer(cli.config_init["trainer"]), signals)
+        extract = models.extraction(method)
         feature_SD = extract(Rows(sample, unlabelled, unlabelled, unlabelled), ("features",))["features"]
         direction_HD = method.decision_directions().float().cpu().numpy()
         feature_ND = feature_SD.numpy()[np.searchsorted(wanted, rows["sample"].to_numpy())]
@@ -82,17 +71,3 @@ def _in(rows: Rows, memory: Rows) -> Tensor:
     """Return (N,) whether each of the rows of one task is remembered under that task."""
     remembered: Tensor = torch.isin(rows.sample, memory.sample[torch.isin(memory.task, rows.task)])
     return remembered
-
-
-def _trainer(settings: dict[str, Any]) -> pl.Trainer:
-    """Return a Trainer of one process that predicts at the run's precision."""
-    return pl.Trainer(
-        accelerator=settings["accelerator"],
-        devices=1,
-        precision=settings["precision"],
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        use_distributed_sampler=False,
-    )

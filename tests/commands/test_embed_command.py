@@ -269,6 +269,5 @@ def test_split_without_images_is_refused(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = SimpleNamespace(membership=pd.DataFrame({"split": ["train", "test"]}))  # such as a benchmark without one
-    cli = SimpleNamespace(datamodule=SimpleNamespace(stream=stream))
-    monkeypatch.setattr(embed, "parse_settings", lambda argv: cli)
+    monkeypatch.setattr(embed, "open_models", lambda *_: SimpleNamespace(stream=stream))
     assert f"--split val: the stream of '{run}' has no images in it" in refused(capsys, str(run), "--split", "val")
