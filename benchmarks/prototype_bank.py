@@ -12,6 +12,7 @@ divided by that of the vectors; Linux only.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import statistics
 import time
@@ -40,11 +41,15 @@ def draw(num: int, centre_CD: Tensor, spread: float, generator: torch.Generator)
 
 def resident(name: str = "VmRSS") -> float:
     """Return resident memory in bytes, ``VmHWM`` for its peak since `forget_peak`."""
+    if name == "VmRSS":
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # what glibc keeps of the memory that making the vectors has freed
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition(f"{name}:")[2].split()[0]) * 1024
 
 
 def forget_peak() -> None:
+    resident()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
@@ -81,14 +86,12 @@ def main() -> None:
     warm = PrototypeBank(length)
     warm.add(query_BD, torch.zeros(len(query_BD), dtype=torch.long))
     warm.search(query_BD, k)  # what libraries allocate once is not the bank's
-    gc.collect()
     size, before = 4.0 * num * length, resident()
 
     bank = PrototypeBank(length, exact_up_to=num)
     vector_ND = draw(num, centre_CD, options.spread, generator)
     bank.add(vector_ND, torch.zeros(num, dtype=torch.long))
     del vector_ND
-    gc.collect()
     held = (resident() - before) / size
     forget_peak()
     first, (similarity, nearest) = timed(bank.search, query_BD, k)
@@ -104,7 +107,6 @@ def main() -> None:
             ours.append(timed(bank.search, query_BD, k)[0])
     error = float((similarity - torch.from_numpy(expected)).abs().max())
     del plain
-    gc.collect()
     exact, flat = statistics.median(ours), statistics.median(theirs)
     print(
         f"{num:,} x {length}, {options.queries:,} queries, k {k}, {torch.get_num_threads()} threads, faiss {faiss.__version__}"
@@ -119,7 +121,6 @@ def main() -> None:
     alone = resident()
     forget_peak()
     build, _ = timed(bank._ready_index)
-    gc.collect()
     now, peak = (resident() - before) / size, (resident("VmHWM") - before) / size
     print(f"lists                {lists:8d}     {num_probes(lists)} scanned by default; made in {build:.1f} s")
     print(
