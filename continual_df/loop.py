@@ -13,6 +13,7 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from continual_df.callbacks.step_checkpoint import StepCheckpoint
 from continual_df.checkpoint_file import load_checkpoint, save_checkpoint
@@ -27,7 +28,7 @@ from continual_df.memory import ReplayMemory
 from continual_df.methods.base import Method
 from continual_df.ranks import from_all, is_writer
 from continual_df.run_folder import RunFolder
-from continual_df.task import Rows, Task
+from continual_df.task import Rows, Task, View
 
 MakeTrainer = Callable[[int], pl.Trainer]
 """``make_trainer(number)`` -> a fresh Trainer for task ``number`` (0: the prediction before training)."""
@@ -50,7 +51,7 @@ def run_stream(
 ) -> dict[str, Any]:
     """Train ``method`` on every task of the stream in order, and predict all test sets after each.
 
-    A task: ``begin_task`` -> fit -> load the best validation checkpoint, where a monitored ModelCheckpoint is
+    A task: ``begin_task`` -> ``meet_task`` -> fit -> load the best validation checkpoint, where a monitored ModelCheckpoint is
     configured (it sees the current task's validation split only) -> ``end_task`` -> predict the test sets of all tasks
     and the validation sets of the tasks so far -> write. Row 0 is predicted after the first ``begin_task``.
 
@@ -93,12 +94,11 @@ class _Loop:
         for task in stream.tasks[done:]:
             seen = [stream.rows(index, "train") for index in range(task.number)]
             self.method.unlabelled = [stream.rows(index, "unlabelled") for index in range(task.number)]
+            self.method.validation = [stream.rows(index, "val") for index in range(task.number)]
             self.method.begin_task(task)
             saved = self._newest(task)
-            if task.index == 0 and saved is None:
-                state.ledger.task = 0
-                extract = self._extraction(self.make_trainer(0))
-                self._commit(0, _predict(extract, _asked(stream, 0)), None)
+            if saved is None:
+                self._meet(task, seen[-1])
             state.ledger.task = self.checkpoint.task = task.number
             self.data.begin_task(task.index, self.method.batch_plan(task, seen))
             trainer = self.make_trainer(task.number)
@@ -123,6 +123,22 @@ class _Loop:
             folder.write_stream(stream)
             self.checkpoint.state.log.rewind(0)
         return done
+
+    def _meet(self, task: Task, rows: Rows) -> None:
+        """Let the method look at a task before it is trained; before the first one, predict row 0."""
+        ledger = self.checkpoint.state.ledger
+        if task.index == 0:
+            ledger.task = 0
+            self._commit(0, _predict(self._extraction(self.make_trainer(0)), _asked(self.data.stream, 0)), None)
+
+        def extract(rows: Rows, fields: tuple[str, ...], view: View | None = None) -> dict[str, Tensor]:
+            return self._extraction(self.make_trainer(0))(
+                rows, fields, view
+            )  # few methods ask: no Trainer for the others
+
+        ledger.task = task.number
+        with ledger.phase("selection"):
+            self.method.meet_task(task, rows, extract)
 
     def _newest(self, task: Task) -> Path | None:
         """Return the newest checkpoint within ``task``, if any."""
@@ -167,7 +183,7 @@ class _Loop:
 
     def _commit(self, number: int, predictions: pd.DataFrame, method: Method | None) -> None:
         """Write the task on the process that writes; without a method, the predictions only."""
-        state, memory = None, None
+        state, memory, matches = None, None, None
         if method is not None:
             state = {
                 "state_dict": method.state_dict(),
@@ -177,8 +193,9 @@ class _Loop:
             }
             kept = getattr(method, "memory", None)
             memory = {**kept.rows._asdict(), **kept.values} if isinstance(kept, ReplayMemory) else None
+            matches = getattr(method, "matches", None)
         if is_writer():
-            self.folder.commit_task(number, predictions, state, memory)
+            self.folder.commit_task(number, predictions, state, memory, matches)
 
     def _extraction(self, trainer: pl.Trainer) -> Extraction:
         return Extraction(self.method, self.data, trainer, self.checkpoint.signals)
@@ -188,12 +205,15 @@ def _predict(extract: Extraction, samples: np.ndarray) -> pd.DataFrame:
     """Return the predictions frame of ``samples``; what the method cannot predict is null."""
     sample = torch.from_numpy(samples.astype(np.int64))
     unlabelled = torch.full_like(sample, -1)
-    outputs = extract.found(Rows(sample, unlabelled, unlabelled, unlabelled), ("fake_logit", "method_logits"))
+    fields = ("fake_logit", "method_logits", "novelty")
+    outputs = extract.found(Rows(sample, unlabelled, unlabelled, unlabelled), fields)
     nothing = torch.full((len(sample),), torch.nan)
     frame = {"sample": samples.astype(np.int64), "logit_fake": outputs.get("fake_logit", nothing).numpy()}
     if "method_logits" in outputs:
         logit_NC = outputs["method_logits"].numpy()
         frame |= {f"logit_method_{c}": logit_NC[:, c] for c in range(logit_NC.shape[1])}
+    if "novelty" in outputs:
+        frame["novelty"] = outputs["novelty"].numpy()
     return pd.DataFrame(frame)
 
 

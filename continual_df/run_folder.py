@@ -96,7 +96,12 @@ class RunFolder:
         return content
 
     def commit_task(
-        self, number: int, predictions: pd.DataFrame, state: dict[str, Any] | None, memory: Mapping[str, Tensor] | None
+        self,
+        number: int,
+        predictions: pd.DataFrame,
+        state: dict[str, Any] | None,
+        memory: Mapping[str, Tensor] | None,
+        matches: Mapping[str, int] | None = None,
     ) -> None:
         """Write the predictions after task ``number`` and ``tasks/number``, whose renaming commits the task.
 
@@ -105,6 +110,7 @@ class RunFolder:
             predictions: One row an image.
             state: The checkpoint; None where only the predictions are to be written.
             memory: Columns of ``memory.parquet``, one entry a remembered image: its row, and what is kept beside it.
+            matches: Content of ``matches.json``: classes named so far -> head, as numbered before, of the cluster that each was found to be.
         """
         name = f"predictions/task_{number}.parquet"
         self._write(name, lambda path: predictions.to_parquet(path, index=False))
@@ -117,6 +123,8 @@ class RunFolder:
                 arrays = {column: values.numpy() for column, values in memory.items()}
                 columns = {column: list(array) if array.ndim > 1 else array for column, array in arrays.items()}
                 pd.DataFrame(columns).to_parquet(folder / "memory.parquet", index=False)
+            if matches is not None:
+                (folder / "matches.json").write_text(json.dumps(matches) + "\n", encoding="utf-8")
 
     def last_task(self) -> int:
         """Return the number of the last task that is committed, 0 before the first."""

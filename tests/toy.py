@@ -213,4 +213,6 @@ def method_arguments(name: str) -> dict[str, Any]:
         needed["detector"] = {"class_path": "TimmDetector", "init_args": TINY_VIT}
     if any("memory" in inspect.signature(cls).parameters for cls in METHOD_CLASSES[name].__mro__):
         needed["memory"] = {"class_path": "ReplayMemory", "init_args": {"capacity": 8}}
+    if issubclass(METHOD_CLASSES[name], methods.OpenWorld):
+        needed |= {"novel": 2, "patches": 2, "dropout": 0.0, "two_views": False}
     return needed

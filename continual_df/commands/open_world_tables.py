@@ -59,6 +59,8 @@ def _caption(name: str, section: dict[str, Any]) -> str:
     if summary["num_unlabelled"]:
         lag = f", lag {summary['lag']:.1f} tasks" if summary["lag"] is not None else ""
         lines.append(f"  discovered {summary['num_discovered']} of {summary['num_unlabelled']} unlabelled classes{lag}")
+    if summary["match_rate"] is not None:
+        lines.append(f"  {summary['match_rate']:.0%} of those named later went to the cluster that they had")
     if summary["forgetting"] is not None:
         lines.append(f"  forgetting of attribution {number(summary['forgetting'])}")
     if row["num_missing"]:

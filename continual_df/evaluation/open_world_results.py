@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from continual_df.evaluation import novelty
-from continual_df.evaluation.discovery import Attribution, Life, class_lives
+from continual_df.evaluation.discovery import Attribution, Life, class_lives, match_rate
 from continual_df.evaluation.image_sets import is_control
 from continual_df.evaluation.open_world import attribution_scores, matched_confusion
 from continual_df.evaluation.run_files import RunFiles
@@ -36,7 +36,7 @@ def open_world_results(files: RunFiles) -> dict[str, Any] | None:
         novel ones), ``head`` in which most of its images fall, their ``share``, ``match`` (the head matched to it, or None),
         and ``heads`` with the number of images in each.
         ``lives``: by class what `Life` holds, and ``summary``: how many classes came unlabelled (``num_unlabelled``) and were
-        discovered (``num_discovered``), the mean ``lag`` of those and the mean ``forgetting`` of attribution.
+        discovered (``num_discovered``), the mean ``lag`` of those, the mean ``forgetting`` of attribution, and the ``match_rate``.
         None if the stream has no class that is novel at any time, or no predictions after a task hold logits of heads.
 
     Raises:
@@ -67,6 +67,7 @@ def open_world_results(files: RunFiles) -> dict[str, Any] | None:
             "num_discovered": sum(life.discovered is not None for life in lives.values()),
             "lag": _mean([life.lag for life in lives.values()]),
             "forgetting": _mean([life.forgetting for life in lives.values()]),
+            "match_rate": match_rate(lives, files.matches),
         },
     }
 

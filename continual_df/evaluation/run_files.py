@@ -92,6 +92,17 @@ class RunFiles:
         return HeadLogits(table["sample"].to_numpy(dtype=np.int64), logit_MK, novelty_M)
 
     @cached_property
+    def matches(self) -> dict[str, int]:
+        """By class that was named so far, the head, as numbered before, of the cluster that it was found to be.
+
+        Raises:
+            RunFolderError: If the file is no JSON object.
+        """
+        last = max(self.predictions)
+        path = self.predictions[last].parents[1] / "tasks" / str(last) / "matches.json"
+        return {name: int(head) for name, head in read_json(path).items()} if path.is_file() else {}
+
+    @cached_property
     def classes(self) -> pd.Series:
         """The class of every row of the frame table, as the stream names it."""
         tasks = [name for task in self.tasks for name in (*task["methods"], *task.get("unlabelled", []))]

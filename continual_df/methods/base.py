@@ -26,11 +26,13 @@ class Prediction(NamedTuple):
         fake_logit: (B,) logit of P(fake).
         method_logits: (B, C) logits over class ids, or None where the method attributes nothing.
         features: (B, D) pooled features.
+        novelty: (B,) how unlike all known methods an image is, in [0, 1], or None where the method cannot tell.
     """
 
     fake_logit: Tensor
     method_logits: Tensor | None
     features: Tensor
+    novelty: Tensor | None = None
 
 
 class Method(pl.LightningModule):
@@ -63,10 +65,13 @@ class Method(pl.LightningModule):
         self.detector = detector
         self.head = self.make_head()
         self.optimizer, self.lr_scheduler, self.batch_size = optimizer, lr_scheduler, batch_size
-        self.predict_fields: tuple[str, ...] = ("fake_logit", "method_logits")
+        self.predict_fields: tuple[str, ...] = ("fake_logit", "method_logits", "novelty")
         self.predict_view: View | None = None
         self.task: Task | None = None
-        self.unlabelled: list[Rows] = []  # those of each task so far; the loop tells them before batch_plan
+        self.unlabelled: list[
+            Rows
+        ] = []  # those of each task so far, as validation; the loop tells them before meet_task
+        self.validation: list[Rows] = []
         self.val_auc, self.val_share, self.val_loss = BinaryAUROC(), MeanMetric(), MeanMetric()
         if compile:
             detector.compile()  # in place: the keys of the state dict stay
@@ -92,6 +97,9 @@ class Method(pl.LightningModule):
         state must follow from the tasks alone.
         """
         self.task = task
+
+    def meet_task(self, task: Task, rows: Rows, extract: Extract) -> None:
+        """Look at the training rows of a task that has begun and is not trained yet; nothing by default."""
 
     def restore(self, tasks: Sequence[Task], state: dict[str, Any]) -> None:
         """Become what the method was after ``tasks``.
@@ -156,13 +164,19 @@ class Method(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect the scores of the current task's validation split."""
-        logit = self(batch["image"]).fake_logit.float()
+        self.collect(batch)
+
+    def collect(self, batch: Batch) -> Prediction:
+        """Return what the method says of a batch of the validation split, when its scores are collected."""
+        prediction: Prediction = self(batch["image"])
+        logit = prediction.fake_logit.float()
         label, weight = batch["label"], batch["weight"]
         loss_B = F.binary_cross_entropy_with_logits(logit, label.to(logit.dtype), reduction="none")
         self.val_loss.update(loss_B, weight)
         self.log("val/loss", self.val_loss)
         self.val_auc.update(logit[weight > 0].sigmoid(), label[weight > 0])
         self.val_share.update(label.float(), weight)
+        return prediction
 
     def on_validation_epoch_end(self) -> None:
         """Log the AUC, where both classes are there."""

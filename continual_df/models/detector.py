@@ -39,6 +39,11 @@ class Detector(nn.Module, ABC):
 
     num_features: int
 
+    @property
+    def num_channels(self) -> int:
+        """Channels of the last feature map; as many as features, unless a detector widens what it pools."""
+        return self.num_features
+
     @abstractmethod
     def forward(self, image: Tensor) -> Features:
         """Return the features of ``image``."""
@@ -115,6 +120,11 @@ class TimmDetector(Detector):
         self.frozen: list[nn.Module] = []
         if channels_last:
             self.to(memory_format=torch.channels_last)
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of the last feature map."""
+        return int(self.backbone.num_features)
 
     def freeze_stages(self, num: int) -> None:
         """Train the first ``num`` stages no more, and leave their batch statistics; the stem is the first.

@@ -104,8 +104,18 @@ def test_lives_and_their_summary(tmp_path: Path) -> None:
     assert found["lives"]["alien"]["states"] == {"1": "held out", "2": "held out", "3": "held out"}
     assert list(found["lives"]) == ["real", "swap", "paint", "wild", "warp", "alien"]
     # forgetting: real rose from 10/12, swap fell to 4/12, warp stayed
-    expected = {"num_unlabelled": 2, "num_discovered": 2, "lag": 0.5, "forgetting": (-2 / 12 + 8 / 12 + 0) / 3}
+    forgetting = (-2 / 12 + 8 / 12 + 0) / 3
+    expected = {"num_unlabelled": 2, "num_discovered": 2, "lag": 0.5, "forgetting": forgetting, "match_rate": 0.0}
     assert found["summary"] == pytest.approx(expected)
+
+
+def test_a_class_whose_name_went_to_its_cluster_is_matched(tmp_path: Path) -> None:
+    run = write_open_world_run(tmp_path / "run")
+    folder = run / "tasks" / "3"
+    folder.mkdir(parents=True)
+    for head, rate in ((3, 1.0), (4, 0.0)):  # paint had head 3 after task 2
+        (folder / "matches.json").write_text(json.dumps({"paint": head}))
+        assert section(run)["summary"]["match_rate"] == rate
 
 
 def test_images_without_a_prediction_are_counted(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""CPL: unlabelled images learn from the images that they look like, as a whole and in their parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from continual_df.losses.pair import pair_loss
+from continual_df.losses.pseudo_label import PseudoLabeller, pseudo_label_loss
+from continual_df.losses.pseudo_label_rules import PseudoLabel, pseudo_labeller
+from continual_df.losses.reversing_confidence import reversing_confidence
+from continual_df.losses.voting import VoteRule, global_local_vote
+from continual_df.methods.open_world import OpenWorld, Views
+from continual_df.task import Task
+
+
+class CPL(OpenWorld):
+    """Contrastive pseudo-learning: pairs that pass a vote of whole images and their parts, and pseudo-labels.
+
+    The method adds to the loss of `OpenWorld`
+
+    ``pair mean_i -log <p_i, p'_pos(i)> + pseudo mean_u pseudo-label(p'_u) + consistency mean_i w_i CE(q_i, p'_i)``
+
+    with p' of the second view where there are two, else p again. A pseudo-label counts where the row's candidate passed the vote.
+    Sun et al., 2023, arXiv:2309.11132 (the defaults).
+
+    Its relatives are settings of it, in ``experiments/compare/open_world/``: ORCA (``vote: off``, no pseudo-labels, two views, an
+    adaptive margin), NACH (``vote: nach``, ``pseudo_label: nach``), CAL (asymmetric thresholds and the consistency, no pairs).
+
+    Args:
+        vote: Which candidates pass (`global_local_vote`).
+        pair: Weight of the pairs.
+        pseudo_label: Which pseudo-labels (`pseudo_labeller`).
+        pseudo: Weight of the pseudo-labels.
+        pseudo_from: First epoch, from 0, of pseudo-labels.
+        gated: Whether only rows whose candidate passed the vote have pseudo-labels.
+        consistency: Weight of the consistency of two views, whose weights go from sure to unsure rows (`reversing_confidence`).
+        pretrain_epochs: Epochs of labels alone, before all that the class adds.
+        **kwargs: Those of `OpenWorld`.
+    """
+
+    labeller: PseudoLabeller
+
+    def __init__(
+        self,
+        *,
+        vote: VoteRule = "value",
+        pair: float = 0.5,
+        pseudo_label: PseudoLabel = "soft",
+        pseudo: float = 0.5,
+        pseudo_from: int = 0,
+        gated: bool = True,
+        consistency: float = 0.0,
+        pretrain_epochs: int = 0,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(**kwargs)
+        if consistency and self.views == 1:
+            raise ValueError(f"consistency compares two views: set two_views, or consistency to 0 (got {consistency})")
+        self.vote, self.pair, self.pseudo_label, self.pseudo = vote, pair, pseudo_label, pseudo
+        self.pseudo_from, self.gated, self.consistency = pseudo_from, gated, consistency
+        self.pretrain_epochs = pretrain_epochs
+
+    def begin_task(self, task: Task) -> None:
+        """Begin to label anew."""
+        super().begin_task(task)
+        self.labeller = pseudo_labeller(self.pseudo_label, self.num_known, self.head.classifier.num_heads)
+
+    def open_terms(self, views: Views) -> dict[str, Tensor]:
+        """Return the terms of pairs, pseudo-labels and consistency."""
+        positive_B, accepted_B = global_local_vote(views.global_BD, views.local_BPD, views.class_B, self.vote)
+        unlabelled_B = ~views.labelled_B
+        logit_UK, other_UK = views.logit_BK[unlabelled_B], views.other_BK[unlabelled_B]
+        self.labeller.observe(logit_UK, other_UK)
+        accepted_U = accepted_B[unlabelled_B] if self.gated else None
+        pseudo_U = pseudo_label_loss(other_UK, self.labeller(logit_UK), accepted_U)
+        begun = float(self.current_epoch >= self.pretrain_epochs)
+        labelling = begun * float(self.current_epoch >= self.pseudo_from)
+        terms = {
+            "pair": begun * self.pair * pair_loss(views.logit_BK, views.other_BK, positive_B).mean(),
+            "pseudo": labelling * self.pseudo * pseudo_U.sum() / max(len(pseudo_U), 1),
+        }
+        if self.consistency:
+            progress = (self.current_epoch + 1) / max(self.trainer.max_epochs or 1, 1)
+            consistency_B = reversing_confidence(views.logit_BK, views.other_BK, progress)
+            terms["consistency"] = begun * self.consistency * consistency_B.mean()
+        return terms
+
+    def on_train_epoch_end(self) -> None:
+        """Let the labeller end its epoch, too."""
+        super().on_train_epoch_end()
+        self.labeller.end_epoch()

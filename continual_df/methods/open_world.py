@@ -1,0 +1,231 @@
+"""What methods that attribute images share: heads for known and for unknown methods, labelled and unlabelled rows."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from continual_df.data.sampler import Source
+from continual_df.errors import ConfigError
+from continual_df.labels import REAL
+from continual_df.losses.margin_cross_entropy import adaptive_margin, margin_cross_entropy, uncertainty
+from continual_df.losses.mean_entropy import known_prior, mean_entropy
+from continual_df.methods.base import Method, Prediction
+from continual_df.models.class_head import fake_against_real
+from continual_df.models.detector import Features
+from continual_df.models.global_local import GlobalLocalHead
+from continual_df.ranks import rows_of_all
+from continual_df.task import Batch, Role, Rows, Task
+
+ABSENT = -1e4
+"""Logit of a class that no image can have: its probability is exactly 0 in float32, and its logarithm is finite."""
+
+
+class Views(NamedTuple):
+    """A batch as the terms of open-world methods see it: the rows of all processes.
+
+    Attributes:
+        logit_BK: Logits of class ids, then of novel heads.
+        other_BK: Those of the second view; ``logit_BK`` again where the method asks for one view.
+        global_BD: Features of whole images.
+        second_BD: Those of the second view, or ``global_BD`` again.
+        local_BPD: Features of P places of each image; no gradient reaches them.
+        class_B: Class id, -1 where there is no label.
+    """
+
+    logit_BK: Tensor
+    other_BK: Tensor
+    global_BD: Tensor
+    second_BD: Tensor
+    local_BPD: Tensor
+    class_B: Tensor
+
+    @property
+    def labelled_B(self) -> Tensor:
+        """Which rows have a label."""
+        return self.class_B >= 0
+
+
+class OpenWorld(Method):
+    """A softmax over the known classes and ``novel`` heads that no label is tied to; trained on labels alone, it is the lower bound.
+
+    ``loss = supervised CE(labelled rows, margin) + what a subclass adds + regulariser KL(mean_i p_i || prior)``. A batch holds ``batch_size`` labelled rows, equally many of each class, and
+    ``unlabelled_per_batch`` others; an epoch is one pass over the labelled ones. P(fake) is that of all classes but real. With
+    unlabelled rows that carry labels after all (``reveal_unlabelled`` of the stream) it is the upper bound: they are
+    labelled rows like others, and ``novel`` heads must be at least as many as there are novel classes.
+
+    Sun et al., 2023, arXiv:2309.11132 (batches, head, margin and regulariser of CPL). Differs from its code: an epoch is a pass over
+    labelled rows, not over all; the last, short batch is trained on.
+
+    Args:
+        novel: Heads beyond those of known classes.
+        unlabelled_per_batch: Rows without a label in each batch; None: as many as labelled ones, 0: none.
+        patches: P of the P x P places of the local branch.
+        dropout: Before the classifier.
+        scale: Logits are ``scale`` times cosines; None: plain inner products.
+        supervised: Weight of the cross-entropy.
+        margin: What is added to the true logit of a labelled row; ``adaptive``: ``min(u, .5)`` with u the mean of ``1 - max p``
+            over the unlabelled rows of the last epoch (ORCA, Cao et al., 2022, arXiv:2102.03526). In units of the scale, where
+            there is one.
+        two_views: Look at two views of each image, the second one made by ``second_view`` of the stream.
+        regulariser: Weight of the regulariser.
+        novel_share: Share of unlabelled images that are of unknown methods, where it is known: the prior is then that of
+            `known_prior`; None: a uniform one.
+        **kwargs: Those of `Method`.
+    """
+
+    head: GlobalLocalHead
+    has_real: Tensor
+    unsure_2: Tensor
+    unsure: Tensor
+
+    def __init__(
+        self,
+        *,
+        novel: int,
+        unlabelled_per_batch: int | None = None,
+        patches: int = 3,
+        dropout: float = 0.2,
+        scale: float | None = None,
+        supervised: float = 1.0,
+        margin: float | Literal["adaptive"] = 0.2,
+        two_views: bool = False,
+        regulariser: float = 1.0,
+        novel_share: float | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        self.patches, self.dropout, self.scale = patches, dropout, scale
+        super().__init__(**kwargs)
+        if novel < 0:
+            raise ValueError(f"novel must be at least 0, got {novel}")
+        self.novel, self.margin, self.supervised = novel, margin, supervised
+        self.views = 2 if two_views else 1
+        self.unlabelled_per_batch = self.batch_size if unlabelled_per_batch is None else unlabelled_per_batch
+        self.regulariser, self.novel_share = regulariser, novel_share
+        self.num_known = 0
+        self.prior_K: Tensor | None = None
+        self.register_buffer("has_real", torch.tensor(True))
+        self.register_buffer("unsure_2", torch.zeros(2))  # sum and number of this epoch's unlabelled rows
+        self.register_buffer("unsure", torch.ones(()))  # their mean in the last epoch
+        self.val_known = MeanMetric()
+
+    def make_head(self) -> GlobalLocalHead:
+        """Return the two branches; each task says how many heads there are."""
+        detector = self.detector
+        return GlobalLocalHead(
+            detector.num_features, 0, self.patches, self.dropout, self.scale, num_channels=detector.num_channels
+        )
+
+    def begin_task(self, task: Task) -> None:
+        """Have a head for each known class and ``novel`` more; new classes' heads are new ones, before the novel heads."""
+        super().begin_task(task)
+        heads, known = self.head.classifier, self.num_known
+        self.num_known = max(task.class_ids.values()) + 1
+        self.head.grow(self.num_known + self.novel - heads.num_heads)
+        if known:
+            last = known + self.novel
+            weight_KD = heads.weight_KD
+            heads.set_weights(torch.cat([weight_KD[:known], weight_KD[last:], weight_KD[known:last]]))
+
+    def batch_plan(self, task: Task, seen: list[Rows]) -> list[Source]:
+        """Return labelled rows, equally many of each class, and unlabelled ones."""
+        unlabelled = self.unlabelled[-1] if self.unlabelled else Rows.empty()
+        revealed_N = unlabelled.method >= 0
+        labelled = Rows.concat([seen[-1], unlabelled.pick(revealed_N)])
+        unlabelled = unlabelled.pick(~revealed_N)
+        self.has_real.fill_(bool((labelled.method == REAL).any()))
+        plan = [Source(labelled, self.batch_size, "method")]
+        if unlabelled.num and self.unlabelled_per_batch:
+            plan.append(Source(unlabelled, self.unlabelled_per_batch, role=Role.UNLABELLED))
+        self.prior_K = None if self.novel_share is None else self._prior(plan)
+        return plan
+
+    def _prior(self, plan: list[Source]) -> Tensor:
+        """Return the share of each head in a batch, as far as labels tell; 1 for a class that no image can have."""
+        count_K = plan[0].rows.method.bincount(minlength=self.num_known)
+        rows = [source.per_batch for source in plan]
+        present_K = torch.cat([count_K > 0, torch.ones(self.novel, dtype=torch.bool)])
+        prior_K = torch.ones(len(present_K))
+        share = self.novel_share or 0.0
+        prior_K[present_K] = known_prior(count_K[count_K > 0].tolist(), self.novel, share, rows[0] / sum(rows))
+        return prior_K
+
+    def forward(self, image: Tensor) -> Prediction:
+        """Return what the global branch says of ``image``."""
+        global_BD = self.head.neck(self.detector(image).pooled_BD)
+        logit_BK = self._possible(self.head.classifier(self.head.dropout(global_BD)))
+        return Prediction(fake_against_real(logit_BK), logit_BK, global_BD)
+
+    def decision_directions(self) -> Tensor:
+        """Return (H, D): for each known fake class its weights minus those of real."""
+        weight_KD = self.head.classifier.weight_KD.detach()
+        return weight_KD[1 : self.num_known] - weight_KD[:1]
+
+    def _possible(self, logit_BK: Tensor) -> Tensor:
+        """Return the logits, that of real as `ABSENT` where the stream has no reals."""
+        impossible_K = (torch.arange(logit_BK.shape[1], device=logit_BK.device) == REAL) & ~self.has_real
+        return logit_BK.masked_fill(impossible_K, ABSENT)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the supervised term, those of the method, and the regulariser."""
+        image = batch["image"]
+        if self.views == 2:
+            if "second" not in batch:
+                raise ConfigError(
+                    f"{type(self).__name__} compares two views of each image: name the transforms of the second one in "
+                    "data.init_args.second_view."
+                )
+            image = torch.cat([image, batch["second"]])
+        features = self.detector(image)
+        views = self._gather(features, batch)
+        terms = {"supervised": self.supervised * self._supervised(views), **self.open_terms(views)}
+        if self.regulariser:
+            prior_K = None if self.prior_K is None else self.prior_K.to(views.logit_BK.device)
+            terms["regulariser"] = self.regulariser * mean_entropy(views.logit_BK, prior_K)
+        own = Features(*(feature[: len(batch["label"])] for feature in features))
+        return {**terms, **self.kept_terms(own, batch), **self.detector.auxiliary_loss(own, batch)}
+
+    def _supervised(self, views: Views) -> Tensor:
+        """Return the mean cross-entropy of labelled rows, and take in how unsure the others are."""
+        labelled_B = views.labelled_B
+        unlabelled_UK = views.logit_BK[~labelled_B]
+        if len(unlabelled_UK):
+            self.unsure_2 += torch.stack([uncertainty(unlabelled_UK), torch.ones_like(self.unsure)])
+        margin = adaptive_margin(float(self.unsure)) if self.margin == "adaptive" else self.margin
+        loss_L = margin_cross_entropy(views.logit_BK[labelled_B], views.class_B[labelled_B], margin, self.scale or 1.0)
+        return loss_L.sum() / max(len(loss_L), 1)
+
+    def on_train_epoch_end(self) -> None:
+        """Set how unsure the epoch was."""
+        if self.unsure_2[1] > 0:
+            self.unsure.copy_(self.unsure_2[0] / self.unsure_2[1])
+        self.unsure_2.zero_()
+
+    def _gather(self, features: Features, batch: Batch) -> Views:
+        """Return the rows of all processes that count; the head sees them all, so that its batch statistics are theirs."""
+        kept_B = batch["weight"] > 0
+        maps = [rows_of_all(part[kept_B].detach()) for part in features.map_BDHW.chunk(self.views)]
+        pooled = [rows_of_all(part[kept_B]) for part in features.pooled_BD.chunk(self.views)]
+        out = self.head(Features(torch.cat(maps), torch.cat(pooled)))
+        logits, wholes = self._possible(out.logit_BK).chunk(self.views), out.global_BD.chunk(self.views)
+        class_B = rows_of_all(batch["method"][kept_B])
+        return Views(logits[0], logits[-1], wholes[0], wholes[-1], out.local_BPD[: len(class_B)], class_B)
+
+    def open_terms(self, views: Views) -> dict[str, Tensor]:
+        """Return what a method learns by beside labels, each weighted; nothing by default."""
+        return {}
+
+    def kept_terms(self, features: Features, batch: Batch) -> dict[str, Tensor]:
+        """Return what a method does against forgetting, from the features of this process's rows; nothing by default."""
+        return {}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect the share of validation images whose class is found; labels of known classes alone are there."""
+        prediction = self.collect(batch)
+        assert prediction.method_logits is not None
+        right_B = prediction.method_logits.argmax(dim=1) == batch["method"]
+        self.val_known.update(right_B.float(), batch["weight"])
+        self.log("val/known_acc", self.val_known, prog_bar=True)
