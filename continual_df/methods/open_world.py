@@ -17,6 +17,7 @@ from continual_df.methods.base import Method, Prediction
 from continual_df.models.class_head import fake_against_real
 from continual_df.models.detector import Features
 from continual_df.models.global_local import GlobalLocalHead
+from continual_df.models.merged_heads import heads_to_keep, merge_heads
 from continual_df.ranks import rows_of_all
 from continual_df.task import Batch, Role, Rows, Task
 
@@ -74,6 +75,8 @@ class OpenWorld(Method):
         regulariser: Weight of the regulariser.
         novel_share: Share of unlabelled images that are of unknown methods, where it is known: the prior is then that of
             `known_prior`; None: a uniform one.
+        merge_from: First epoch, from 0, at whose end novel heads that the epoch's unlabelled rows hardly use are merged into others
+            (`merge_heads`), for good, where ``novel`` is more than there can be; None: they stay.
         **kwargs: Those of `Method`.
     """
 
@@ -81,6 +84,8 @@ class OpenWorld(Method):
     has_real: Tensor
     unsure_2: Tensor
     unsure: Tensor
+    open_K: Tensor
+    used_K: Tensor
 
     def __init__(
         self,
@@ -95,6 +100,7 @@ class OpenWorld(Method):
         two_views: bool = False,
         regulariser: float = 1.0,
         novel_share: float | None = None,
+        merge_from: int | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         self.patches, self.dropout, self.scale = patches, dropout, scale
@@ -104,7 +110,9 @@ class OpenWorld(Method):
         self.novel, self.margin, self.supervised = novel, margin, supervised
         self.views = 2 if two_views else 1
         self.unlabelled_per_batch = self.batch_size if unlabelled_per_batch is None else unlabelled_per_batch
-        self.regulariser, self.novel_share = regulariser, novel_share
+        self.regulariser, self.novel_share, self.merge_from = regulariser, novel_share, merge_from
+        self.register_buffer("open_K", torch.ones(0, dtype=torch.bool))  # heads that have not been merged into others
+        self.register_buffer("used_K", torch.zeros(0))  # this epoch's unlabelled rows by top head
         self.num_known = 0
         self.prior_K: Tensor | None = None
         self.register_buffer("has_real", torch.tensor(True))
@@ -129,6 +137,8 @@ class OpenWorld(Method):
             last = known + self.novel
             weight_KD = heads.weight_KD
             heads.set_weights(torch.cat([weight_KD[:known], weight_KD[last:], weight_KD[known:last]]))
+        self.open_K = torch.ones(heads.num_heads, dtype=torch.bool, device=self.open_K.device)
+        self.used_K = torch.zeros(heads.num_heads, device=self.used_K.device)
 
     def batch_plan(self, task: Task, seen: list[Rows]) -> list[Source]:
         """Return labelled rows, equally many of each class, and unlabelled ones."""
@@ -165,9 +175,9 @@ class OpenWorld(Method):
         return weight_KD[1 : self.num_known] - weight_KD[:1]
 
     def _possible(self, logit_BK: Tensor) -> Tensor:
-        """Return the logits, that of real as `ABSENT` where the stream has no reals."""
-        impossible_K = (torch.arange(logit_BK.shape[1], device=logit_BK.device) == REAL) & ~self.has_real
-        return logit_BK.masked_fill(impossible_K, ABSENT)
+        """Return the logits, `ABSENT` for heads that were merged into others, and for reals where the stream has none."""
+        real_K = torch.arange(logit_BK.shape[1], device=logit_BK.device) == REAL
+        return logit_BK.masked_fill(~self.open_K | (real_K & ~self.has_real), ABSENT)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the supervised term, those of the method, and the regulariser."""
@@ -194,15 +204,31 @@ class OpenWorld(Method):
         unlabelled_UK = views.logit_BK[~labelled_B]
         if len(unlabelled_UK):
             self.unsure_2 += torch.stack([uncertainty(unlabelled_UK), torch.ones_like(self.unsure)])
+            self.used_K += unlabelled_UK.argmax(dim=1).bincount(minlength=len(self.used_K))
         margin = adaptive_margin(float(self.unsure)) if self.margin == "adaptive" else self.margin
         loss_L = margin_cross_entropy(views.logit_BK[labelled_B], views.class_B[labelled_B], margin, self.scale or 1.0)
         return loss_L.sum() / max(len(loss_L), 1)
 
     def on_train_epoch_end(self) -> None:
-        """Set how unsure the epoch was."""
+        """Set how unsure the epoch was, and merge heads of little use."""
         if self.unsure_2[1] > 0:
             self.unsure.copy_(self.unsure_2[0] / self.unsure_2[1])
+            if self.merge_from is not None and self.current_epoch >= self.merge_from:
+                self._merge()
         self.unsure_2.zero_()
+        self.used_K.zero_()
+
+    def _merge(self) -> None:
+        """Merge novel heads of little use into others."""
+        heads, place_A = self.head.classifier, self.open_K.nonzero()[:, 0]
+        merged = merge_heads(heads.weight_KD[place_A], self.used_K[place_A], self.num_known)
+        keep_A = torch.zeros_like(place_A, dtype=torch.bool)
+        keep_A[: self.num_known] = True
+        keep_A[self.num_known :] = heads_to_keep(self.used_K[place_A[self.num_known :]])
+        weight_KD = heads.weight_KD.detach().clone()
+        weight_KD[place_A[keep_A]] = merged.weight_MD
+        heads.set_weights(weight_KD)
+        self.open_K[place_A[~keep_A]] = False
 
     def _gather(self, features: Features, batch: Batch) -> Views:
         """Return the rows of all processes that count; the head sees them all, so that its batch statistics are theirs."""

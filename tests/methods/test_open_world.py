@@ -234,6 +234,34 @@ def test_views_are_those_of_rows_that_count() -> None:
     assert len(seen[0].class_B) == len(seen[0].logit_BK) == len(seen[0].local_BPD) == 8
 
 
+def test_novel_heads_of_little_use_are_merged_and_never_come_back() -> None:
+    method = make(novel=5, merge_from=0)
+    batch = mixed_batch(method)
+    method.losses(batch)
+    method.used_K.copy_(torch.tensor([9.0, 9, 9, 40, 0, 0, 50, 0]))
+    before_KD = method.head.classifier.weight_KD.detach().clone()
+    method.on_train_epoch_end()
+    assert method.open_K.tolist() == [True] * 3 + [True, False, False, True, False]
+    after_KD = method.head.classifier.weight_KD.detach()
+    assert torch.equal(after_KD[:3], before_KD[:3])
+    assert not torch.equal(after_KD[[3, 6]], before_KD[[3, 6]])
+    method.losses(batch)
+    assert method.used_K[[4, 5, 7]].sum() == 0
+    probability_BK = method.eval()(torch.rand(9, 3, 16, 16)).method_logits.softmax(dim=1)
+    assert (probability_BK[:, [4, 5, 7]] == 0).all()
+    method.used_K.copy_(torch.tensor([0.0, 0, 0, 30, 0, 0, 30, 0]))
+    method.on_train_epoch_end()
+    assert method.open_K.sum() == 5
+
+
+def test_heads_stay_before_the_epoch_from_which_they_are_merged() -> None:
+    method = make(novel=5, merge_from=1)
+    method.losses(mixed_batch(method))
+    method.used_K.zero_()[3] = 9
+    method.on_train_epoch_end()
+    assert method.open_K.all()
+
+
 def train_on_toy(method: OpenWorld, stream: Stream, epochs: int = 30) -> dict[str, float]:
     """Train on the half-labelled toy; return the scores of its test images."""
     pixels = TableImages(stream.table)
