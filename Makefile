@@ -5,7 +5,7 @@ LOWEST ?= .venv-lowest
 BIN := $(VENV)/bin
 RUN := $(BIN)/continual-df
 
-.PHONY: install quickstart faces faces-five faces-ten test test-slow test-lowest lint clean python
+.PHONY: install quickstart faces faces-five faces-ten faces-twelve test test-slow test-lowest lint clean python
 
 install: $(VENV)/installed
 
@@ -29,6 +29,9 @@ $(VENV)/installed: pyproject.toml
 FIVE := pca_reconstruction,decoder_nearest,double_jpeg_local,lowres_warp,elastic_grid,null_codec,null_resample
 TEN := self_blended,decoder_transposed,elastic_grid,double_jpeg_local,pca_reconstruction,lowres_warp,tiny_autoencoder,$\
 mls_warp,decoder_nearest,poisson_swap,null_codec,null_resample
+# Two sets of the same twelve methods, made with other people in the splits: for attribution, without controls.
+TWELVE := pca_reconstruction,decoder_nearest,elastic_grid,self_blended,poisson_swap,inpaint,$\
+lowres_warp,decoder_transposed,tiny_autoencoder,double_jpeg_local,mls_warp,parts_swap
 FORGE := forge --reals orl --size 64
 
 # Forges five methods from the ORL faces, then learns them one after another.
@@ -40,9 +43,9 @@ quickstart: install
 	$(RUN) run --config experiments/quickstart.yaml
 	$(RUN) plot $(QUICK)
 
-# The faces of experiments/compare/procedural.yaml.
+# The faces of experiments/compare/procedural.yaml, and of open_world_procedural.yaml beside it.
 PROCEDURAL_ROOT ?= runs/procedural
-faces: faces-five faces-ten
+faces: faces-five faces-ten faces-twelve
 
 faces-five: install
 	rm -rf $(PROCEDURAL_ROOT)/five
@@ -51,6 +54,11 @@ faces-five: install
 faces-ten: install
 	rm -rf $(PROCEDURAL_ROOT)/ten
 	$(RUN) $(FORGE) --out $(PROCEDURAL_ROOT)/ten --seed 1 --methods $(TEN)
+
+faces-twelve: install
+	rm -rf $(PROCEDURAL_ROOT)/twelve $(PROCEDURAL_ROOT)/twelve_swapped
+	$(RUN) $(FORGE) --out $(PROCEDURAL_ROOT)/twelve --seed 2 --methods $(TWELVE)
+	$(RUN) $(FORGE) --out $(PROCEDURAL_ROOT)/twelve_swapped --seed 3 --methods $(TWELVE)
 
 # One thread a process: two test processes with two threads each would wait for each other on two cores.
 test test-slow test-lowest: export OMP_NUM_THREADS = 1
