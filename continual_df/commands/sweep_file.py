@@ -207,14 +207,15 @@ class _Mapping:
         return found
 
     def named_files(self, key: str) -> dict[str, tuple[Path, ...]]:
-        """Return lists of files by name; a text in their place is a file that holds the mapping, for several sweeps."""
+        """Return lists of files by name; in their place may be files that hold such mappings, of which a later one takes over a name."""
         values = self.values.get(key)
-        if isinstance(values, str):
-            (shared,) = self.files(key)
-            check_yaml(shared)
-            return _Mapping(shared, "", {key: yaml.safe_load(shared.read_text(encoding="utf-8"))}, [key]).named_files(
-                key
-            )
+        if isinstance(values, str | list):
+            named: dict[str, tuple[Path, ...]] = {}
+            for shared in self.files(key):
+                check_yaml(shared)
+                content = {key: yaml.safe_load(shared.read_text(encoding="utf-8"))}
+                named |= _Mapping(shared, "", content, [key]).named_files(key)
+            return named
         if not isinstance(values, dict) or not values:
             self.refuse(key, "a mapping of names to lists of files", values)
         inner = _Mapping(self.file, f"{self.place}{key}.", values, list(values or {}))

@@ -369,6 +369,11 @@ def test_several_sweeps_can_share_a_file_of_methods(small: Path, capsys: pytest.
         "er": (small / "shared" / "../er.yaml",),
         "lwf": (),
     }
+    (small / "own.yaml").write_text("er: []\n")
+    both = read_sweep(
+        write_sweep(small, methods=["shared/methods.yaml", "own.yaml"], seeds=[0])
+    )  # the later one is taken
+    assert {cell.method: cell.configs[1:] for cell in both.cells} == {"er": (), "lwf": ()}
     (small / "shared" / "methods.yaml").write_text("er: e.yaml\n")
     assert main(["sweep", str(write_sweep(small, methods="shared/methods.yaml"))]) == 2
     assert re.search(r"shared/methods\.yaml: methods\.er: '.*/shared/e\.yaml' is not there", capsys.readouterr().err)

@@ -27,7 +27,7 @@ from tests.toy import TinyDetector
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "compare"
 SWEEPS = [path.stem for path in sorted(FOLDER.glob("*.yaml")) if "streams" in yaml.safe_load(path.read_text())]
-LISTS = {FOLDER / "methods.yaml", FOLDER / "open_world_methods.yaml"}
+LISTS = {FOLDER / f"{name}.yaml" for name in ("methods", "methods_small", "open_world_methods")}
 """Files of methods that several sweeps, or long ones, name."""
 
 TRAINED = ("dev", "open_world_procedural")
