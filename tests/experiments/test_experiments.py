@@ -16,12 +16,14 @@ import pytest
 import timm
 import yaml
 
+from continual_df.class_names import BETWEEN
 from continual_df.cli import main
 from continual_df.commands import run as run_command
 from continual_df.commands.stream_cli import StreamCLI
 from continual_df.data.methods import KNOWN_METHODS, canonical
 from continual_df.evaluation import results
 from continual_df.forgeries.operators import operators
+from continual_df.labels import REAL_METHOD
 from tests.experiments import made_up_data
 
 FOLDER = Path(__file__).parents[2] / "experiments"
@@ -82,9 +84,10 @@ SMALL_BACKBONES: dict[str, dict[str, Any]] = {
         "img_size": 32,
         "model_args": {"patch_size": 8, "depth": 1, "embed_dim": 32, "num_heads": 2},
     },
+    "parts": {"backbone": "test_resnet", "model_args": {"output_stride": 8}},
     "other": {"backbone": "test_resnet"},
 }
-"""What stands for a ViT, and for any other backbone."""
+"""What stands for a ViT, for a backbone whose last map is looked at in parts, and for any other one."""
 
 
 class Finished(NamedTuple):
@@ -104,7 +107,8 @@ def settings_of(name: str) -> dict[str, Any]:
 def run_small(name: str, folder: Path) -> int:
     """Run an experiment with the settings of `SMALL` and return its exit status."""
     small = folder / "small.yaml"
-    kind = "vit" if "vit" in settings_of(name)["model"]["init_args"]["detector"]["init_args"]["backbone"] else "other"
+    model = settings_of(name)["model"]["init_args"]
+    kind = "vit" if "vit" in model["detector"]["init_args"]["backbone"] else "parts" if "patches" in model else "other"
     settings = copy.deepcopy(SMALL)
     settings["model"]["init_args"]["detector"]["init_args"] |= SMALL_BACKBONES[kind]
     small.write_text(yaml.safe_dump(settings))
@@ -121,7 +125,8 @@ def cwd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     made_up_data.cddb(root / "CDDB_ROOT")
     made_up_data.ai_genbench(root / "AIGENBENCH_ROOT", AI_GENBENCH)
     made_up_data.table(root / "REAL_FACES_ROOT", "frames.csv", REAL_FACES)
-    made_up_data.table(root / "runs/quickstart/faces", "table.parquet", {"orl": [*FORGED, *CONTROLS]})
+    for faces in ("quickstart/faces", "procedural/twelve"):
+        made_up_data.table(root / "runs" / faces, "table.parquet", {"orl": [*FORGED, *CONTROLS]})
     with pytest.MonkeyPatch.context() as patch:
         for folder in root.glob("*_ROOT"):
             patch.setenv(folder.name, str(folder))
@@ -147,9 +152,11 @@ def test_an_experiment_trains_a_batch_per_task_and_is_evaluated_on_all_tasks(fin
     num_tasks = len(finished.stream["tasks"])
     steps = pd.read_csv(finished.folder / "metrics.csv").query("metric == 'train/loss'")
     assert steps["task"].tolist() == list(range(1, num_tasks + 1))
-    matrix = np.array(json.loads((finished.folder / "results.json").read_text())["matrices"]["auc"], dtype=float)
+    result = json.loads((finished.folder / "results.json").read_text())
+    matrix = np.array(result["matrices"]["auc"], dtype=float)
     assert matrix.shape == (num_tasks + 1, num_tasks)
-    assert np.isfinite(matrix).all()
+    assert np.isfinite(matrix).all() == (finished.settings["data"]["init_args"].get("reals") != "none")
+    assert ("open_world" in result) == any(task["unlabelled"] for task in finished.stream["tasks"])
 
 
 def test_an_experiment_has_the_published_tasks_in_order(finished: Finished) -> None:
@@ -170,7 +177,7 @@ def test_every_image_that_an_experiment_names_is_used_once_per_task(finished: Fi
     assert not members.duplicated(["sample", "task"]).any()
     per_sample = members.groupby("sample")["split"].nunique()
     assert (per_sample == 1).all()
-    if finished.settings["data"]["init_args"]["reals"] == "split":
+    if finished.settings["data"]["init_args"].get("reals") == "split":
         assert members["sample"].is_unique
 
 
@@ -190,7 +197,8 @@ def test_the_real_values_of_an_experiment_resolve(name: str, cwd: Path) -> None:
         published = timm.get_pretrained_cfg(detector.backbone)
         assert published is not None
         assert published.has_weights
-    methods = {method for task in config.data.init_args.tasks for method in task.methods}
+    classes = {name for task in config.data.init_args.tasks for name in (*task.methods, *task.unlabelled)}
+    methods = {name.partition(BETWEEN)[0] for name in classes} - {REAL_METHOD}
     assert methods <= {method.name for method in KNOWN_METHODS} | OWN_NAMES
     assert (cwd / config.run_dir).is_relative_to(cwd / "runs")
 
@@ -200,17 +208,19 @@ def test_a_missing_root_is_one_sentence(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    variables = sorted(set(re.findall(r"oc\.env:(\w+)", (FOLDER / name).read_text())))
+    text = (FOLDER / name).read_text()
+    variables = sorted(set(re.findall(r"oc\.env:(\w+)", text)))
+    (place,) = set(re.findall(r"(?:oc\.env:\w+,|path: )(runs/\w+)", text)) or {""}
     for variable in variables:
         monkeypatch.delenv(variable, raising=False)
     expected = []
     if variables:
         assert run_small(name, tmp_path) == 2
-        expected.append(rf"the environment variable ({'|'.join(variables)}) is not set")
+        expected.append(place or rf"the environment variable ({'|'.join(variables)}) is not set")
         for variable in variables:
             monkeypatch.setenv(variable, str(tmp_path / "nowhere"))
     assert run_small(name, tmp_path) == 2
-    expected.append("nowhere" if variables else "runs/quickstart")
+    expected.append("nowhere" if variables else place)
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("continual-df run: ")]
     assert len(said) == len(expected)
     assert all(re.search(pattern, line) for pattern, line in zip(expected, said, strict=True)), said
