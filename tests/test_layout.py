@@ -140,8 +140,10 @@ def is_slow(case: Case) -> bool:
 
 OWN_SHARE = {
     "CDDBReplay": "rounding comes to 1.04e-6 in one logit",
+    "CPL": "several processes have the rows of a batch in another order, so that other random pairs are drawn",
     "CoReD": "its bank holds sums over a task's rows, which float32 does not round to 1e-6",
     "HDP": "each process perturbs reals from among its own rows",
+    "OpenWorldStream": "as CPL",
     "OnlineEWC": "some Fisher values are above 10, which float32 does not round to 1e-6",
     "SURLID": "each process draws what it re-fills",
 }

@@ -62,7 +62,7 @@ def attribution_confusion(row: dict[str, Any], title: str) -> Figure:
             label.set_color(COLOURS[not entry["known"]])
         for label, (heads, _) in zip(axes.get_xticklabels(), columns, strict=True):
             label.set_color(COLOURS[int(heads[0]) >= len(row["known_heads"])] if len(heads) == 1 else GREY)
-        axes.set_xlabel("head: of a known class (blue), cluster (orange); framed: matched to the class")
+        axes.set_xlabel("head: of a known class (blue), cluster (orange)\nframed: matched to the class")
         axes.set_ylabel("class (test images): known (blue), novel (orange)")
         figure.suptitle(f"{title}, after task {row['row']}: % of each class by head", fontsize=11)
     return figure
