@@ -33,7 +33,7 @@ def named_later(toy_table: FrameTable, tmp_path_factory: pytest.TempPathFactory)
     ]
     folder = tmp_path_factory.mktemp("named") / "run"
     torch.manual_seed(0)
-    memories = {"memory": ReplayMemory(16, per_task=True), "unknown": ReplayMemory(16, per_task=True)}
+    memories: dict[str, Any] = {name: ReplayMemory(16, per_task=True) for name in ("memory", "unknown")}
     method = OpenWorldStream(**memories, detector=TinyDetector(), optimizer=OPTIMIZER, **USUAL)
     run(method, ToyData(build_stream(toy_table, specs)), folder, 12)
     return folder
