@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from continual_df.losses.multi_vote import multi_vote
 from continual_df.losses.pair import pair_loss
 from continual_df.losses.pseudo_label import PseudoLabeller, pseudo_label_loss
 from continual_df.losses.pseudo_label_rules import PseudoLabel, pseudo_labeller
 from continual_df.losses.reversing_confidence import reversing_confidence
 from continual_df.losses.voting import VoteRule, global_local_vote
 from continual_df.methods.open_world import OpenWorld, Views
+from continual_df.models.feature_grid import feature_grid
+from continual_df.models.haar import haar_high_bands
+from continual_df.models.local_pool import LocalBranch
 from continual_df.task import Task
 
 
@@ -30,6 +34,10 @@ class CPL(OpenWorld):
 
     Args:
         vote: Which candidates pass (`global_local_vote`).
+        scales: Places along each side of the maps that vote in place of the one of ``patches`` (MPSL, `multi_vote`): a candidate
+            passes if one of them accepts it.
+        bands: Whether the high Haar bands of the map vote, too: pairs then need both families, pseudo-labels one of them. Sun et
+            al., 2025 (MPSL, IJCV 133(2)): scales 3, 5, 7 and bands.
         pair: Weight of the pairs.
         pseudo_label: Which pseudo-labels (`pseudo_labeller`).
         pseudo: Weight of the pseudo-labels.
@@ -46,6 +54,8 @@ class CPL(OpenWorld):
         self,
         *,
         vote: VoteRule = "value",
+        scales: list[int] | None = None,
+        bands: bool = False,
         pair: float = 0.5,
         pseudo_label: PseudoLabel = "soft",
         pseudo: float = 0.5,
@@ -58,6 +68,11 @@ class CPL(OpenWorld):
         super().__init__(**kwargs)
         if consistency and self.views == 1:
             raise ValueError(f"consistency compares two views: set two_views, or consistency to 0 (got {consistency})")
+        if (scales or bands) and vote not in ("value", "index"):
+            raise ValueError(f"scales and bands vote by value or by index, got vote '{vote}'")
+        channels = self.detector.num_channels
+        self.scales = nn.ModuleList(LocalBranch(channels, patches) for patches in scales or [])
+        self.bands = bands
         self.vote, self.pair, self.pseudo_label, self.pseudo = vote, pair, pseudo_label, pseudo
         self.pseudo_from, self.gated, self.consistency = pseudo_from, gated, consistency
         self.pretrain_epochs = pretrain_epochs
@@ -69,7 +84,7 @@ class CPL(OpenWorld):
 
     def open_terms(self, views: Views) -> dict[str, Tensor]:
         """Return the terms of pairs, pseudo-labels and consistency."""
-        positive_B, accepted_B = global_local_vote(views.global_BD, views.local_BPD, views.class_B, self.vote)
+        positive_B, accepted_B = self._vote(views)
         unlabelled_B = ~views.labelled_B
         logit_UK, other_UK = views.logit_BK[unlabelled_B], views.other_BK[unlabelled_B]
         self.labeller.observe(logit_UK, other_UK)
@@ -86,6 +101,16 @@ class CPL(OpenWorld):
             consistency_B = reversing_confidence(views.logit_BK, views.other_BK, progress)
             terms["consistency"] = begun * self.consistency * consistency_B.mean()
         return terms
+
+    def _vote(self, views: Views) -> tuple[Tensor, Tensor]:
+        """Return the row that each is paired with, and which rows may have a pseudo-label."""
+        if self.vote not in ("value", "index") or not (self.scales or self.bands):
+            return global_local_vote(views.global_BD, views.local_BPD, views.class_B, self.vote)
+        scale_BPD = [scale(views.map_BDHW) for scale in self.scales] or [views.local_BPD]
+        grid_BDHW = feature_grid(views.map_BDHW, self.detector.num_channels)
+        band_BPD = [band.flatten(2).transpose(1, 2) for band in haar_high_bands(grid_BDHW)] if self.bands else []
+        vote = multi_vote(views.global_BD, scale_BPD, band_BPD, views.class_B, self.vote)
+        return vote.positive_B, vote.either_B
 
     def on_train_epoch_end(self) -> None:
         """Let the labeller end its epoch, too."""

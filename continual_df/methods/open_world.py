@@ -34,6 +34,7 @@ class Views(NamedTuple):
         global_BD: Features of whole images.
         second_BD: Those of the second view, or ``global_BD`` again.
         local_BPD: Features of P places of each image; no gradient reaches them.
+        map_BDHW: Last feature map of the detector, in its own layout; without gradient.
         class_B: Class id, -1 where there is no label.
     """
 
@@ -42,6 +43,7 @@ class Views(NamedTuple):
     global_BD: Tensor
     second_BD: Tensor
     local_BPD: Tensor
+    map_BDHW: Tensor
     class_B: Tensor
 
     @property
@@ -238,7 +240,8 @@ class OpenWorld(Method):
         out = self.head(Features(torch.cat(maps), torch.cat(pooled)))
         logits, wholes = self._possible(out.logit_BK).chunk(self.views), out.global_BD.chunk(self.views)
         class_B = rows_of_all(batch["method"][kept_B])
-        return Views(logits[0], logits[-1], wholes[0], wholes[-1], out.local_BPD[: len(class_B)], class_B)
+        local_BPD = out.local_BPD[: len(class_B)]
+        return Views(logits[0], logits[-1], wholes[0], wholes[-1], local_BPD, maps[0], class_B)
 
     def open_terms(self, views: Views) -> dict[str, Tensor]:
         """Return what a method learns by beside labels, each weighted; nothing by default."""

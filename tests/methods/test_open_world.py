@@ -234,6 +234,32 @@ def test_views_are_those_of_rows_that_count() -> None:
     assert len(seen[0].class_B) == len(seen[0].logit_BK) == len(seen[0].local_BPD) == 8
 
 
+@pytest.mark.parametrize(
+    "more", [{"scales": [2, 3]}, {"bands": True}, {"scales": [2, 3], "bands": True, "vote": "index"}]
+)
+def test_scales_and_bands_vote_on_pairs_and_pseudo_labels(more: dict[str, Any]) -> None:
+    method = make(**more)
+    terms = train_step(
+        method, torch.optim.Adam([p for p in method.parameters() if p.requires_grad]), mixed_batch(method)
+    )
+    assert all(torch.isfinite(value) for value in terms.values())
+
+
+def test_one_scale_that_is_the_local_branch_s_votes_as_it_does() -> None:
+    one, many = make(patches=2), make(patches=2, scales=[2])
+    terms = []
+    for method in (one, many):
+        batch = mixed_batch(method)
+        torch.manual_seed(1)
+        terms.append({name: float(value.detach()) for name, value in method.losses(batch).items()})
+    assert terms[0] == pytest.approx(terms[1])
+
+
+def test_scales_and_bands_refuse_rules_that_look_at_no_places() -> None:
+    with pytest.raises(ValueError, match="value or by index"):
+        make(scales=[2], vote="off")
+
+
 def test_novel_heads_of_little_use_are_merged_and_never_come_back() -> None:
     method = make(novel=5, merge_from=0)
     batch = mixed_batch(method)
