@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="continual-df compare",
         description="Compare methods: average AUC, forgetting, BWT, final AUC of each task, memory, training FLOPs and "
-        "seconds. Runs that differ in their seed only are one method, with mean and spread; runs on different streams are "
+        "seconds; where methods without a name were met, attribution to methods, too. Runs that differ in their seed only are one method, with mean and spread; runs on different streams are "
         "never mixed. A paired bootstrap over test groups says which differences are real.",
     )
     parser.add_argument(
@@ -53,6 +53,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--draws", type=int, default=2000, help="draws of the bootstrap; 0 leaves it out (default: 2000)"
     )
+    parser.add_argument(
+        "--source",
+        metavar="NAME",
+        help="source of images inside which attribution is compared (default: each with novel classes beside known ones)",
+    )
     arguments = parser.parse_args(argv)
     if arguments.draws < 0:
         raise ConfigError(f"--draws {arguments.draws} is negative. Give the number of draws, or 0 for no bootstrap.")
@@ -61,10 +66,10 @@ def main(argv: list[str]) -> int:
     from rich.markup import escape
 
     from continual_df.commands.comparison_tables import (
-        CAPTION,
-        DIFFERENCES_CAPTION,
+        attribution_sections,
         comparison_tables,
         differences_table,
+        section_tables,
     )
     from continual_df.evaluation.comparison import compare_rows, describe_difference
 
@@ -75,6 +80,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(
             f"--baseline '{arguments.baseline}' is not among the methods. Use one of {', '.join(methods)}."
         )
+    sources = find_sources(comparisons, arguments.source)
     notes = [*runs.notes, *(describe_difference(other, comparisons[0]) for other in comparisons[1:])]
     notes += [note for comparison in comparisons for note in _partly_measured(comparison)]
     differences: dict[str, Differences] = {}
@@ -83,7 +89,7 @@ def main(argv: list[str]) -> int:
         notes += problems
         if found is not None:
             differences[comparison.title] = found
-    paths = write_tables(arguments.out, runs.rows, comparisons, differences, notes)
+    paths = write_tables(arguments.out, runs.rows, comparisons, differences, sources, notes)
 
     console = Console()
     for comparison in comparisons:
@@ -94,12 +100,16 @@ def main(argv: list[str]) -> int:
         for table in comparison_tables(comparison, console.width):
             console.print(table)
             console.print()
+        for title, section in attribution_sections(comparison, sources[comparison.title]).items():
+            console.print(title, markup=False, highlight=False)
+            for table in section_tables(comparison, section, console.width):
+                console.print(table)
+                console.print()
         if comparison.title in differences:
             console.print(differences[comparison.title].title, markup=False, highlight=False)
             console.print(differences_table(differences[comparison.title]))
             console.print()
-    captions = [CAPTION, DIFFERENCES_CAPTION] if differences else [CAPTION]
-    for line in [*captions, *notes]:
+    for line in [*captions(comparisons, differences), *notes]:
         console.print(line, markup=False, highlight=False)
     for path in paths:
         console.print(str(path), soft_wrap=True, markup=False, highlight=False)
@@ -135,6 +145,32 @@ def find_finished(named: list[Path]) -> Runs:
         raise RunFolderError(" ".join(["No run is finished, so there is nothing to compare.", *map(str.strip, notes)]))
     rows, folders, details = zip(*once.values(), strict=True)
     return Runs(list(rows), list(folders), list(details), notes)
+
+
+def find_sources(comparisons: list[StreamComparison], wanted: str | None) -> dict[str, list[str]]:
+    """Return the sources inside which attribution is shown, by the title of the stream.
+
+    Raises:
+        ConfigError: If no stream has the source that is ``wanted``.
+    """
+    if wanted is None:
+        return {one.title: one.mixed_sources for one in comparisons}
+    known = sorted({name for one in comparisons for name in one.sources})
+    if wanted not in known:
+        raise ConfigError(
+            f"--source '{wanted}': no run has scores of attribution inside it. Use one of {', '.join(known)}."
+            if known
+            else f"--source '{wanted}': no run has scores of attribution inside a source. Leave it out."
+        )
+    return {one.title: [wanted] for one in comparisons}
+
+
+def captions(comparisons: list[StreamComparison], differences: dict[str, Differences]) -> list[str]:
+    """Return what the numbers of the tables are."""
+    from continual_df.commands.comparison_tables import ATTRIBUTION_CAPTION, CAPTION, DIFFERENCES_CAPTION
+
+    attribution = [ATTRIBUTION_CAPTION] if any(one.attribution() for one in comparisons) else []
+    return [CAPTION, *attribution, *([DIFFERENCES_CAPTION] if differences else [])]
 
 
 def find_differences(
@@ -189,22 +225,17 @@ def write_tables(
     rows: list[Row],
     comparisons: list[StreamComparison],
     differences: dict[str, Differences],
+    sources: dict[str, list[str]],
     notes: list[str],
 ) -> list[Path]:
     """Write ``comparison.md``, ``comparison.csv``, ``differences.csv`` and ``runs.csv`` to ``out``; return their paths."""
-    from continual_df.commands.comparison_tables import (
-        CAPTION,
-        DIFFERENCES_CAPTION,
-        comparison_csv,
-        differences_csv,
-        markdown,
-    )
+    from continual_df.commands.comparison_tables import comparison_csv, differences_csv, markdown
     from continual_df.evaluation.run_summary import format_summaries
     from continual_df.files import renamed
 
-    streams = [markdown(comparison, differences.get(comparison.title)) for comparison in comparisons]
-    captions = [*CAPTION.splitlines(), *([DIFFERENCES_CAPTION] if differences else []), *notes]
-    text = "\n".join(["# Comparison\n", *streams, "## What the numbers are\n", "\n\n".join(map(str.strip, captions))])
+    streams = [markdown(one, differences.get(one.title), sources[one.title]) for one in comparisons]
+    said = [*(line for text in captions(comparisons, differences) for line in text.splitlines()), *notes]
+    text = "\n".join(["# Comparison\n", *streams, "## What the numbers are\n", "\n\n".join(map(str.strip, said))])
     contents = {
         "comparison.md": f"{text}\n",
         "comparison.csv": comparison_csv(comparisons),

@@ -26,10 +26,28 @@ values kept beside each, such as logits. Weights, teachers and prototypes are no
 Training FLOPs and seconds: all phases of all tasks but validation and prediction, as the ledger counted them."""
 """What the numbers are, a paragraph a line."""
 
+ATTRIBUTION_CAPTION = """\
+Attribution, after the last task: 'known' is the share of test images of known classes in the head of their class. For those of \
+novel classes, 'OW-DFA' matches heads to these classes alone, so that a known head may stand for one, 'v2' is their part in one \
+matching of all classes, which 'all' counts, and 'strict' takes any of them in a known head as an error. NMI is that of all \
+images, 'novel AUROC' tells novel images from known ones, 'real/fake AUC' is the average AUC."""
+
 DIFFERENCES_CAPTION = """\
 Differences: average AUC after the last task, with interval and two-sided p of a paired bootstrap over test groups: each draw is one \
 for all methods, seeds and tasks. Seeds are averaged within a draw, so what other seeds would bring is not in the interval. p is \
 not corrected for the number of methods."""
+
+ATTRIBUTION_HEADS = {
+    "known_acc": "known acc",
+    "novel_acc": "novel OW-DFA",
+    "novel_acc_v2": "novel v2",
+    "novel_acc_strict": "novel strict",
+    "all_acc": "all acc",
+    "all_nmi": "all NMI",
+    "novelty_auroc": "novel AUROC",
+    "average_auc": "real/fake AUC",
+}
+"""Columns of the table of attribution."""
 
 METHOD_WIDTH = 24
 TASK_WIDTH = 9
@@ -106,19 +124,40 @@ def task_columns(comparison: StreamComparison) -> list[Column]:
     ]
 
 
+def attribution_columns(comparison: StreamComparison, source: str | None = None) -> list[Column]:
+    """Return the scores of attribution, over all images or inside ``source``; empty where there are none."""
+    found = comparison.attribution(source)
+    if found and source is None:
+        found.append(Quantity("average_auc"))
+    heads = [(quantity, ATTRIBUTION_HEADS[quantity.name]) for quantity in found if quantity.name in ATTRIBUTION_HEADS]
+    return [_column(comparison, quantity, head, head.split()) for quantity, head in heads]
+
+
+def attribution_sections(comparison: StreamComparison, sources: Sequence[str]) -> dict[str, list[Column]]:
+    """Return the columns of attribution by title: of all images, then inside each of ``sources``; none where there are none."""
+    columns = {"Attribution": attribution_columns(comparison)}
+    columns |= {f"Attribution inside {name}": attribution_columns(comparison, name) for name in sources}
+    return {title: section for title, section in columns.items() if section}
+
+
 def comparison_tables(comparison: StreamComparison, width: int) -> list[Table]:
     """Return the tables of one stream for a terminal of ``width`` letters: columns that do not fit begin a new one."""
+    sections = (score_columns(comparison), task_columns(comparison))
+    return [table for section in sections for table in section_tables(comparison, section, width)]
+
+
+def section_tables(comparison: StreamComparison, section: list[Column], width: int) -> list[Table]:
+    """Return the tables of some columns for a terminal of ``width`` letters."""
     names = [method.name for method in comparison.methods]
     first = min(METHOD_WIDTH, max(map(len, [*names, "method"])))
     blocks: list[list[Column]] = []
-    for section in (score_columns(comparison), task_columns(comparison)):
-        room = -1
-        for column in section:
-            if room < column.width + 1:
-                blocks.append([])
-                room = width - first
-            blocks[-1].append(column)
-            room -= column.width + 1
+    room = -1
+    for column in section:
+        if room < column.width + 1:
+            blocks.append([])
+            room = width - first
+        blocks[-1].append(column)
+        room -= column.width + 1
     return [_table(names, first, block) for block in blocks]
 
 
@@ -133,15 +172,12 @@ def differences_table(differences: Differences) -> Table:
     return table
 
 
-def markdown(comparison: StreamComparison, differences: Differences | None) -> str:
-    """Return one stream as Markdown: its methods, and how they differ."""
+def markdown(comparison: StreamComparison, differences: Differences | None, sources: Sequence[str] = ()) -> str:
+    """Return one stream as Markdown: its methods, how they attribute images, also inside ``sources``, and how they differ."""
     scores, tasks = score_columns(comparison), task_columns(comparison)
-    columns = [*scores[:4], *tasks, *scores[4:]]
-    heads = ["method", *(column.title for column in columns)]
-    lines = [f"## {comparison.title}", "", _line(heads), "|---" * len(heads) + "|"]
-    for at, method in enumerate(comparison.methods):
-        cells = [f"**{column.cells[at]}**" if column.best[at] else column.cells[at] for column in columns]
-        lines.append(_line([method.name, *(cell.replace("±", " ± ") for cell in cells)]))
+    lines = [f"## {comparison.title}", "", *_markdown(comparison, [*scores[:4], *tasks, *scores[4:]])]
+    for title, section in attribution_sections(comparison, sources).items():
+        lines += ["", f"{title}:", "", *_markdown(comparison, [scores[0], *section])]
     if differences is not None:
         lines += ["", f"{differences.title}:", ""]
         lines += [_line(["method", "difference", f"{differences.level:.0%} interval", "p"]), "|---|---|---|---|"]
@@ -156,10 +192,17 @@ def comparison_csv(comparisons: list[StreamComparison]) -> str:
         for quantity in comparison.quantities:
             task = "" if quantity.task is None else comparison.tasks[quantity.task]
             for method, best in zip(comparison.methods, comparison.best(quantity), strict=True):
-                head = [comparison.title, comparison.stream_hash, method.name, quantity.name, task]
+                head = [
+                    comparison.title,
+                    comparison.stream_hash,
+                    method.name,
+                    quantity.name,
+                    task,
+                    quantity.source or "",
+                ]
                 spread = method.spread(quantity)
                 lines.append([*head, spread.num, spread.mean, spread.deviation, int(best)])
-    return _csv(["stream", "stream_hash", "method", "quantity", "task", "n", "mean", "sd", "best"], lines)
+    return _csv(["stream", "stream_hash", "method", "quantity", "task", "source", "n", "mean", "sd", "best"], lines)
 
 
 def differences_csv(comparisons: list[StreamComparison], differences: dict[str, Differences]) -> str:
@@ -185,6 +228,16 @@ def differences_csv(comparisons: list[StreamComparison], differences: dict[str, 
         "level",
     ]
     return _csv(heads, lines)
+
+
+def _markdown(comparison: StreamComparison, columns: list[Column]) -> list[str]:
+    """Return a table of all methods in Markdown, line by line."""
+    heads = ["method", *(column.title for column in columns)]
+    lines = [_line(heads), "|---" * len(heads) + "|"]
+    for at, method in enumerate(comparison.methods):
+        cells = [f"**{column.cells[at]}**" if column.best[at] else column.cells[at] for column in columns]
+        lines.append(_line([method.name, *(cell.replace("±", " ± ") for cell in cells)]))
+    return lines
 
 
 def _wrap(name: str) -> list[str]:

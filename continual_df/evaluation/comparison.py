@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from continual_df.evaluation.attribution_summary import ATTRIBUTION, SOURCE_SCORES, SOURCES, parse_sources
 from continual_df.evaluation.run_summary import SEPARATOR, Row
 from continual_df.evaluation.seed_groups import group_by_seed, tell_apart
 
@@ -18,10 +19,11 @@ LOWER_IS_BETTER = ("forgetting", *COSTS)
 
 
 class Quantity(NamedTuple):
-    """What one column of a comparison shows: a column of the rows, or the final AUC of the task at a position."""
+    """What one column of a comparison shows: a column of the rows, the final AUC of the task at a position, or a score inside a source."""
 
     name: str
     task: int | None = None
+    source: str | None = None
 
 
 class Spread(NamedTuple):
@@ -76,7 +78,29 @@ class StreamComparison:
     def quantities(self) -> list[Quantity]:
         """Everything that can be compared, in the order of tables."""
         finals = [Quantity(FINAL, position) for position in range(len(self.tasks))]
-        return [*map(Quantity, SCORES), *finals, *map(Quantity, COSTS)]
+        attribution = [*self.attribution(), *(quantity for name in self.sources for quantity in self.attribution(name))]
+        return [*map(Quantity, SCORES), *finals, *attribution, *map(Quantity, COSTS)]
+
+    def attribution(self, source: str | None = None) -> list[Quantity]:
+        """Return the scores of attribution, over all images or inside ``source``; empty if no method has any."""
+        names = ATTRIBUTION if source is None else SOURCE_SCORES
+        quantities = [Quantity(name, source=source) for name in names]
+        return quantities if self._measured(quantities) else []
+
+    @property
+    def sources(self) -> list[str]:
+        """The sources with scores of attribution, in order of first appearance."""
+        return list(dict.fromkeys(name for method in self.methods for row in method.rows for name in _sources(row)))
+
+    @property
+    def mixed_sources(self) -> list[str]:
+        """Those of `sources` that hold novel classes beside known ones."""
+        needed = ("known_acc", "novel_acc_v2")
+        return [name for name in self.sources if all(self._measured([Quantity(key, source=name)]) for key in needed)]
+
+    def _measured(self, quantities: list[Quantity]) -> bool:
+        """Return whether any method has any of ``quantities``."""
+        return any(method.spread(quantity).num for method in self.methods for quantity in quantities)
 
     def best(self, quantity: Quantity) -> list[bool]:
         """Return for each method whether none is better, to the digits of `rounded`; all False for a single method."""
@@ -144,7 +168,14 @@ def _seed(row: Row) -> int | None:
 
 def _value(row: Row, quantity: Quantity) -> float | None:
     """Return one number of a row, None where it was not measured."""
+    if quantity.source is not None:
+        return _sources(row).get(quantity.source, {}).get(quantity.name)
     value = row[quantity.name]
     if quantity.task is not None:
         value = str(value).split(SEPARATOR)[quantity.task]
     return None if value is None or value == "" else float(value)
+
+
+def _sources(row: Row) -> dict[str, dict[str, float | None]]:
+    """Return the scores of a row inside each source."""
+    return parse_sources(str(row[SOURCES] or ""))

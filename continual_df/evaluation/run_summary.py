@@ -18,6 +18,7 @@ import pandas as pd
 
 from continual_df.cost import EVALUATION_PHASES
 from continual_df.errors import RunFolderError
+from continual_df.evaluation.attribution_summary import ATTRIBUTION, SOURCES, attribution_columns, parse_sources
 from continual_df.evaluation.recipe import read_recipe
 from continual_df.evaluation.results import load_results, stream_title
 from continual_df.evaluation.run_files import image_root, prediction_files, read_json
@@ -39,6 +40,8 @@ COLUMNS: dict[str, type[str | int | float]] = {
     "plasticity": float,
     "tasks": str,
     "final_auc": str,
+    **dict.fromkeys(ATTRIBUTION, float),
+    SOURCES: str,
     "memory_images": int,
     "memory_bytes": int,
     "train_flops": float,
@@ -49,7 +52,10 @@ COLUMNS: dict[str, type[str | int | float]] = {
     "commit": str,
     "versions": str,
 }
-"""Column -> kind; what was not measured is None, and an empty field in a file."""
+"""Column -> kind; what was not measured is None (empty for a text), and an empty field in a file."""
+
+_LATER = {*ATTRIBUTION, SOURCES}
+"""Columns that files of earlier versions lack."""
 
 _SUMMARIES = {
     "average_auc": "average",
@@ -70,6 +76,7 @@ def run_summary(run: Path) -> Row:
     ``average_auc``, ``forgetting``, ``bwt``, ``fwt``, ``average_incremental`` and ``plasticity`` are the summaries of the
     AUC matrix (`continual_df.evaluation.matrix`). ``tasks`` are the tasks' names and ``final_auc`` their AUC after the
     last task, six digits each, empty where not measured; both joined by `SEPARATOR` (a ``|`` in a name becomes ``/``).
+    The columns after them are those of `attribution_columns`, for runs that met classes without a name.
 
     ``memory_images`` are the images in replay memory after the last task, ``memory_bytes`` the sizes of their files on
     disk as the frame table names them, each image once, plus the values kept for each image, such as logits; None
@@ -100,6 +107,7 @@ def run_summary(run: Path) -> Row:
         **{column: summary[key] for column, key in _SUMMARIES.items()},
         "tasks": SEPARATOR.join(names),
         "final_auc": SEPARATOR.join("" if value is None else f"{value:.6f}" for value in final),
+        **attribution_columns(result),
         "memory_images": images,
         "memory_bytes": num_bytes,
         "train_flops": flops,
@@ -166,13 +174,15 @@ def memory_size(run: Path, number: int) -> tuple[int, int | None]:
 def read_summaries(path: Path) -> list[Row]:
     """Return the rows of a CSV file of `run_summary` rows; columns other than `COLUMNS` are left out.
 
+    A file of an earlier version may lack the columns of attribution: they were not measured.
+
     Raises:
         RunFolderError: With file, line and column of what is wrong.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             lines = csv.DictReader(file)
-            absent = [column for column in COLUMNS if column not in (lines.fieldnames or ())]
+            absent = [column for column in COLUMNS if column not in {*(lines.fieldnames or ()), *_LATER}]
             if absent:
                 raise RunFolderError(f"{path}: column '{absent[0]}' is missing. Give a file that 'sweep' wrote.")
             return [_parse(path, lines.line_num, line) for line in lines]
@@ -197,7 +207,7 @@ def _parse(path: Path, number: int, line: dict[str | Any, Any]) -> Row:
         )
     row: Row = {}
     for column, kind in COLUMNS.items():
-        text = line[column]
+        text = line.get(column, "")
         row[column] = text if kind is str else _number(kind, text, path, number, column)
     tasks, final = str(row["tasks"]).split(SEPARATOR), str(row["final_auc"]).split(SEPARATOR)
     if len(tasks) != len(final):
@@ -206,6 +216,10 @@ def _parse(path: Path, number: int, line: dict[str | Any, Any]) -> Row:
         )
     for value in final:
         _number(float, value, path, number, "final_auc")
+    try:
+        parse_sources(str(row[SOURCES]))
+    except ValueError as error:
+        raise RunFolderError(f"{path}: line {number}, column '{SOURCES}': {error}. Correct the line.") from None
     return row
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from continual_df.evaluation.attribution_summary import ATTRIBUTION
 from continual_df.evaluation.comparison import (
     FINAL,
     LOWER_IS_BETTER,
@@ -77,6 +78,32 @@ def test_best_are_all_that_are_equal_as_printed() -> None:
     assert compare(row("alone"))[0].best(Quantity("average_auc")) == [False]
     nothing = compare(row("a", bwt=None), row("b", bwt=None))[0]
     assert nothing.best(Quantity("bwt")) == [False, False]
+
+
+def test_attribution_is_compared_over_all_images_and_inside_each_source() -> None:
+    rows = [
+        row("CPL", 0, known_acc=0.9, attribution_by_source="ffhq:0.5:0.4:0.45|celeba:0.9::0.9"),
+        row("CPL", 1, known_acc=0.8, attribution_by_source="ffhq:0.7:0.6:0.65"),
+        row("Joint", 0, **dict.fromkeys(ATTRIBUTION), attribution_by_source=""),
+    ]
+    comparison = compare(*rows)[0]
+    cpl, joint = comparison.methods
+    assert [quantity.name for quantity in comparison.attribution()] == list(ATTRIBUTION)
+    assert cpl.spread(Quantity("known_acc")) == pytest.approx((0.85, 0.0707107, 2))
+    assert cpl.spread(Quantity("novel_acc_v2", source="ffhq")) == pytest.approx((0.5, 0.1414214, 2))
+    assert cpl.spread(Quantity("novel_acc_v2", source="celeba")) == (None, None, 0)
+    assert cpl.spread(Quantity("known_acc", source="celeba")) == (0.9, None, 1)
+    assert joint.spread(Quantity("known_acc")) == joint.spread(Quantity("known_acc", source="ffhq")) == (None, None, 0)
+    assert (comparison.sources, comparison.mixed_sources) == (["ffhq", "celeba"], ["ffhq"])
+    assert set(comparison.quantities) >= {*comparison.attribution(), *comparison.attribution("celeba")}
+    assert comparison.best(Quantity("all_acc", source="ffhq")) == [True, False]
+
+
+def test_streams_without_unnamed_classes_have_no_attribution_to_compare() -> None:
+    comparison = compare(row(**dict.fromkeys(ATTRIBUTION)))[0]
+    assert comparison.attribution() == comparison.attribution("ffhq") == []
+    assert comparison.sources == []
+    assert not {quantity.name for quantity in comparison.quantities} & set(ATTRIBUTION)
 
 
 def test_only_runs_of_one_method_and_recipe_are_averaged() -> None:
