@@ -28,6 +28,20 @@ CDDB_SUBCLASSES = {
     "stargan_gf": ("black_hair", "brown_hair"),
     "stylegan": ("bedroom", "cat"),
 }
+OW_DFA_KNOWN = {
+    "FaceForensics++": ("Deepfakes", "Face2Face"),
+    "ForgeryNet": ("DeepFaceLab", "FOMM", "MaskGAN"),
+    "DFFD": ("FaceAPP", "StyleGAN"),
+    "ForgeryNIR+": ("CycleGAN",),
+}
+OW_DFA_NOVEL = {
+    "FaceForensics++": ("FaceSwap", "NeuralTextures"),
+    "ForgeryNet": ("FaceShifter", "FSGAN", "ATVG-Net", "Talking-Head-Video", "StarGAN2", "SC-FEGAN", "StyleGAN2"),
+    "DFFD": ("StarGAN", "PGGAN"),
+    "ForgeryNIR+": ("StyleGAN2",),
+}
+"""Classes of OW-DFA by data set, as its CSV files write them."""
+
 CDDB_PLAIN = ("gaugan", "biggan", "imle", "deepfake", "crn", "wild", "whichfaceisreal", "san")
 
 
@@ -186,6 +200,24 @@ def ai_genbench(root: Path, generators: Iterable[str]) -> None:
         for name, number in [*((generator, fakes) for generator in generators), ("real", reals)]:
             for i in range(number):
                 write_image(root / split / name / f"{split}_{name}{i}.png")
+
+
+def ow_dfa(root: Path) -> None:
+    """Write both protocols: three of four images of a known class are labelled; of twelve fakes each, and of more reals."""
+    sets = [(True, *item) for item in OW_DFA_KNOWN.items()] + [(False, *item) for item in OW_DFA_NOVEL.items()]
+    fakes = [(known, source, name, 12) for known, source, names in sets for name in names]
+    reals = [(True, "FaceForensics++", "Real", 40), (False, "CelebDF", "Real", 12)]
+    for protocol, classes in ((1, fakes), (2, fakes + reals)):
+        rows = []
+        for label, (known, source, name, number) in enumerate(classes):
+            for i in range(number):
+                pair = f"{i:03d}" if name == "Real" else f"{i:03d}_{i + 100}"
+                video = {"FaceForensics++": pair, "CelebDF": f"id{i}_0000"}.get(source, f"{name}{i}")
+                path = f"{source.strip('+')}/{name}/{i}.png"
+                write_image(root / "images" / path)
+                rows.append([video, label, name, 1 if known and i % 4 else 2, source, f"/data/{path}"])
+        columns = ["img_name", "label", "method", "tag", "image_source", "img_path"]
+        pd.DataFrame(rows, columns=columns).to_csv(root / f"protocol_{protocol}.csv", index=False)
 
 
 def table(root: Path, file: str, sources: Mapping[str, Iterable[str]]) -> None:

@@ -49,6 +49,10 @@ PUBLISHED = {
     "real_faces/date.yaml": ["stargan", "stylegan2", "dfdc_faceswap", "sd21", "sdxl", "flux1"],
     "real_faces/reversed.yaml": ["flux1", "sdxl", "sd21", "dfdc_faceswap", "stylegan2", "stargan"],
     "real_faces/joint.yaml": ["all six"],
+    "open_world/ow_dfa_1.yaml": ["protocol 1"],
+    "open_world/ow_dfa_2.yaml": ["protocol 2"],
+    "open_world/procedural.yaml": ["six known"],
+    "open_world/real_faces.yaml": ["four known"],
 }
 PUBLISHED["cddb/s_prompts_hard.yaml"] = PUBLISHED["cddb/hard.yaml"]
 PUBLISHED["df40_ten_devfd.yaml"] = PUBLISHED["df40_ten.yaml"]
@@ -74,9 +78,9 @@ OWN_NAMES = {"dfdc_faceswap", "sd21", "flux1", *FORGED}
 SMALL: dict[str, Any] = {
     "trainer": {"max_epochs": 1, "limit_train_batches": 1},
     "model": {"init_args": {"detector": {"init_args": {"pretrained": False, "weights": None}}}},
-    "data": {"init_args": {"image_size": 32}},
+    "data": {"init_args": {"image_size": 32, "counts": None}},
 }
-"""One epoch of one batch, and a small detector; nothing else is overridden."""
+"""One epoch of one batch, a small detector, and as many images as there are; nothing else is overridden."""
 
 SMALL_BACKBONES: dict[str, dict[str, Any]] = {
     "vit": {
@@ -104,15 +108,15 @@ def settings_of(name: str) -> dict[str, Any]:
     return settings
 
 
-def run_small(name: str, folder: Path) -> int:
-    """Run an experiment with the settings of `SMALL` and return its exit status."""
+def run_small(name: str, folder: Path, *arguments: str) -> int:
+    """Run an experiment with the settings of `SMALL`, and ``arguments`` behind them; return its exit status."""
     small = folder / "small.yaml"
     model = settings_of(name)["model"]["init_args"]
     kind = "vit" if "vit" in model["detector"]["init_args"]["backbone"] else "parts" if "patches" in model else "other"
     settings = copy.deepcopy(SMALL)
     settings["model"]["init_args"]["detector"]["init_args"] |= SMALL_BACKBONES[kind]
     small.write_text(yaml.safe_dump(settings))
-    return main(["run", "--config", str(FOLDER / name), "--config", str(small)])
+    return main(["run", "--config", str(FOLDER / name), "--config", str(small), *arguments])
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +128,7 @@ def cwd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     made_up_data.sdv21(root / "SDV21_ROOT")
     made_up_data.cddb(root / "CDDB_ROOT")
     made_up_data.ai_genbench(root / "AIGENBENCH_ROOT", AI_GENBENCH)
+    made_up_data.ow_dfa(root / "OWDFA_ROOT")
     made_up_data.table(root / "REAL_FACES_ROOT", "frames.csv", REAL_FACES)
     for faces in ("quickstart/faces", "procedural/twelve"):
         made_up_data.table(root / "runs" / faces, "table.parquet", {"orl": [*FORGED, *CONTROLS]})
@@ -179,6 +184,46 @@ def test_every_image_that_an_experiment_names_is_used_once_per_task(finished: Fi
     assert (per_sample == 1).all()
     if finished.settings["data"]["init_args"].get("reals") == "split":
         assert members["sample"].is_unique
+
+
+@pytest.mark.parametrize(
+    ("protocol", "labelled", "unlabelled", "known", "novel"), [(1, 12000, 22000, 8, 12), (2, 27000, 32000, 9, 13)]
+)
+def test_ow_dfa_asks_for_the_published_counts(
+    protocol: int, labelled: int, unlabelled: int, known: int, novel: int
+) -> None:
+    settings = settings_of(f"open_world/ow_dfa_{protocol}.yaml")
+    data = settings["data"]["init_args"]
+    (task,), counts = data["tasks"], data["counts"]
+    named = task["methods"] + ["real"] * (protocol == 2)
+    assert (len(named), len(task["unlabelled"])) == (known, novel)
+    assert settings["model"]["init_args"]["novel"] == novel
+    assert set(counts) == {*named, *task["unlabelled"]}
+    # three quarters of each known class have a label (section 2.1 of the paper's table: 1500 + 500, reals 15000 + 5000)
+    assert sum(counts[name] for name in named) * 3 // 4 == labelled
+    assert sum(counts.values()) - labelled == unlabelled
+
+
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_ow_dfa_on_other_numbers_of_images_is_refused(
+    protocol: int, cwd: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = ["--data.init_args.counts", "{face2face: 2000, stylegan2@forgerynir: 1500}"]
+    assert run_small(f"open_world/ow_dfa_{protocol}.yaml", cwd, *counts, "--run_dir", "runs/refused") == 2
+    assert "face2face: 12 in place of 2000, stylegan2@forgerynir: 12 in place of 1500" in capsys.readouterr().err
+    assert not (cwd / "runs/refused").exists()
+
+
+def test_images_are_labelled_where_a_benchmark_tags_them_so_and_videos_are_whole(finished: Finished) -> None:
+    frame = pd.read_parquet(finished.folder / "frames.parquet")
+    assert ("tag" in frame) == ("ow_dfa" in finished.name)
+    if "tag" not in frame:
+        return
+    members = pd.read_parquet(finished.folder / "membership.parquet").join(frame.drop(columns="split"), on="sample")
+    assert (members.replace({"split": {"unlabelled": "train"}}).groupby("group")["split"].nunique() == 1).all()
+    assert set(members.loc[members["split"].isin(["train", "val"]), "tag"]) == {1}
+    assert set(members.loc[members["split"] == "unlabelled", "tag"]) == {2}
+    assert (members["method"] == "real").any() == (finished.settings["data"]["init_args"]["reals"] != "none")
 
 
 class ParsedOnly(StreamCLI):
