@@ -47,7 +47,7 @@ data:
         ("Replay\n", "Repaly\n", "line 5: model: there is no class 'Repaly'; did you mean 'Replay'?"),
         ("TimmDetector", "TimDetector", "line 8: model: there is no class 'TimDetector'; did you mean 'TimmDetector'?"),
         ("TableFile", "TabelFile", "there is no class 'TabelFile'; did you mean 'TableFile'?"),
-        ("reals: reuse", "reals: reus", "line 22: data: reals: Expected a typing.Literal['split', 'reuse']"),
+        ("reals: reuse", "reals: reus", "line 22: data: reals: Expected a typing.Literal['split', 'reuse', 'none']"),
         ("batch_size: 4", "batch_size: many", "line 13: model: batch_size: Expected a <class 'int'>. Got value: many"),
         ("capacity: 5", "capacity: 0", "capacity must be at least 1, got 0"),
         ("test_resnet", "test_resnett", "timm has no model 'test_resnett'"),
