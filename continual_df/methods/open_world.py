@@ -157,6 +157,11 @@ class OpenWorld(Method):
 
     def _prior(self, plan: list[Source]) -> Tensor:
         """Return the share of each head in a batch, as far as labels tell; 1 for a class that no image can have."""
+        if len(plan) == 1:
+            raise ConfigError(
+                f"model.init_args.novel_share is {self.novel_share}, but the task has no unlabelled images, or unlabelled_per_batch is "
+                "0: remove novel_share, or name unlabelled methods (or a share of labels) in data.init_args.tasks."
+            )
         count_K = plan[0].rows.method.bincount(minlength=self.num_known)
         rows = [source.per_batch for source in plan]
         present_K = torch.cat([count_K > 0, torch.ones(self.novel, dtype=torch.bool)])

@@ -165,6 +165,14 @@ def test_a_prior_follows_the_labelled_counts() -> None:
     torch.testing.assert_close(method.prior_K, torch.tensor(expected))
 
 
+def test_a_prior_without_unlabelled_rows_is_refused_by_the_name_of_the_setting() -> None:
+    method = make(novel_share=0.5)
+    (task,) = make_tasks(["a", "b"])
+    method.begin_task(task)
+    with pytest.raises(ConfigError, match=r"novel_share is 0\.5"):
+        method.batch_plan(task, [make_rows(task, 8)])
+
+
 def test_the_adaptive_margin_is_how_unsure_the_last_epoch_was() -> None:
     method = make(OpenWorld, margin="adaptive", scale=10.0)
     batch = mixed_batch(method)
