@@ -146,7 +146,7 @@ OWN_SHARE = {
     "OpenWorldStream": "as CPL",
     "OnlineEWC": "some Fisher values are above 10, which float32 does not round to 1e-6",
     "SURLID": "each process draws what it re-fills",
-    "SimGCD": "logits differ by 3e-3, and why is not known: its contrast divides by .07, which may be what enlarges rounding",
+    "SimGCD": "its gradients are hundreds of times those of others here, and rounding by the order of rows comes to 2e-4 in a step",
 }
 """Methods of which several processes do not give all numbers of one to 1e-6, and why; order and memory are equal for them too."""
 
