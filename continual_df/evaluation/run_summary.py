@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from continual_df.cost import EVALUATION_PHASES
 from continual_df.errors import RunFolderError
 from continual_df.evaluation.attribution_summary import ATTRIBUTION, SOURCES, attribution_columns, parse_sources
+from continual_df.evaluation.cost_summary import BY_TASK, COST_COLUMNS, by_task, cost_columns
 from continual_df.evaluation.recipe import read_recipe
 from continual_df.evaluation.results import load_results, stream_title
+from continual_df.evaluation.run_costs import read_costs
 from continual_df.evaluation.run_files import image_root, prediction_files, read_json
 
 Row = dict[str, str | int | float | None]
 
 SEPARATOR = "|"
-"""Stands between the entries of ``tasks`` and ``final_auc``."""
+"""Stands between the entries of ``tasks``, ``final_auc`` and the columns of `BY_TASK`."""
 
 COLUMNS: dict[str, type[str | int | float]] = {
     "stream": str,
@@ -46,6 +47,7 @@ COLUMNS: dict[str, type[str | int | float]] = {
     "memory_bytes": int,
     "train_flops": float,
     "train_seconds": float,
+    **COST_COLUMNS,
     "stream_hash": str,
     "recipe": str,
     "run": str,
@@ -54,7 +56,7 @@ COLUMNS: dict[str, type[str | int | float]] = {
 }
 """Column -> kind; what was not measured is None (empty for a text), and an empty field in a file."""
 
-_LATER = {*ATTRIBUTION, SOURCES}
+_LATER = {*ATTRIBUTION, SOURCES, *COST_COLUMNS}
 """Columns that files of earlier versions lack."""
 
 _SUMMARIES = {
@@ -82,7 +84,8 @@ def run_summary(run: Path) -> Row:
     disk as the frame table names them, each image once, plus the values kept for each image, such as logits; None
     where a file has gone. Weights, teachers and prototypes are not counted.
 
-    ``train_flops`` and ``train_seconds`` are those of every phase and task but ``validate`` and ``predict``.
+    ``train_flops`` and ``train_seconds`` are those of every phase and task but ``validate`` and ``predict``, what was paid
+    before the first task included. The columns after them are those of `cost_columns`.
 
     ``recipe`` is equal for runs that differ in their seeds only, ``stream_hash`` for runs on the same images in the same
     tasks and splits; ``run`` is the name of the run's folder.
@@ -99,7 +102,8 @@ def run_summary(run: Path) -> Row:
     names = [str(task["name"]).replace(SEPARATOR, "/") for task in result["tasks"]]
     summary, final = result["summary"]["auc"], result["matrices"]["auc"][len(names)]
     images, num_bytes = memory_size(run, len(names))
-    flops, seconds = training_cost(run)
+    costs = read_costs(run)
+    flops, seconds = costs.total()
     row: Row = {
         "stream": stream_title(result),
         "method": recipe.method,
@@ -112,6 +116,7 @@ def run_summary(run: Path) -> Row:
         "memory_bytes": num_bytes,
         "train_flops": flops,
         "train_seconds": seconds,
+        **cost_columns(result, costs),
         "stream_hash": str(stream["hash"]),
         "recipe": hashlib.blake2b(recipe.settings.encode(), digest_size=8).hexdigest(),
         "run": run.absolute().name,
@@ -132,18 +137,10 @@ def what_is_missing(run: Path) -> str | None:
     done = max(prediction_files(run), default=0)
     if done < num_tasks:
         return f"{done} of {num_tasks} tasks are predicted"
-    costs = run / "compute.json"
-    if not costs.is_file():
+    if not (run / "compute.json").is_file():
         return "it has no compute.json"
-    counted = max((int(entry["task"]) for entry in _tasks(costs)), default=0)
+    counted = read_costs(run).last
     return f"compute.json ends with task {counted} of {num_tasks}" if counted < num_tasks else None
-
-
-def training_cost(run: Path) -> tuple[float, float]:
-    """Return FLOPs and seconds of ``run`` over all tasks and phases but ``validate`` and ``predict``."""
-    phases = [phase for entry in _tasks(run / "compute.json") for phase in entry["phases"].items()]
-    costs = [cost for name, cost in phases if name not in EVALUATION_PHASES]
-    return math.fsum(cost["flops"] for cost in costs), math.fsum(cost["seconds"] for cost in costs)
 
 
 def memory_size(run: Path, number: int) -> tuple[int, int | None]:
@@ -174,7 +171,7 @@ def memory_size(run: Path, number: int) -> tuple[int, int | None]:
 def read_summaries(path: Path) -> list[Row]:
     """Return the rows of a CSV file of `run_summary` rows; columns other than `COLUMNS` are left out.
 
-    A file of an earlier version may lack the columns of attribution: they were not measured.
+    A file of an earlier version may lack the columns of attribution and of `cost_columns`: they were not measured.
 
     Raises:
         RunFolderError: With file, line and column of what is wrong.
@@ -220,6 +217,11 @@ def _parse(path: Path, number: int, line: dict[str | Any, Any]) -> Row:
         parse_sources(str(row[SOURCES]))
     except ValueError as error:
         raise RunFolderError(f"{path}: line {number}, column '{SOURCES}': {error}. Correct the line.") from None
+    for column in BY_TASK:
+        try:
+            by_task(row, column)
+        except ValueError as error:
+            raise RunFolderError(f"{path}: line {number}: {error}. Correct the line.") from None
     return row
 
 

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from continual_df.errors import RunFolderError
+from continual_df.evaluation.attribution_summary import ATTRIBUTION, SOURCES
+from continual_df.evaluation.cost_summary import COST_COLUMNS, by_task
 from continual_df.evaluation.recipe import read_recipe
 from continual_df.evaluation.results import evaluate_run
 from continual_df.evaluation.run_summary import (
@@ -55,6 +57,10 @@ def test_row_holds_the_summaries_costs_and_origin_of_a_run(write_run: WriteRun) 
     assert final == pytest.approx(result["matrices"]["auc"][3], abs=1e-6)
     # three tasks of train and teacher; validation, prediction and what came before training are left out
     assert (row["train_flops"], row["train_seconds"]) == (3 * (1000 + 100), 3 * (10 + 2))
+    assert row["task_flops"] == "1100.0|1100.0|1100.0"
+    own = [float(value) for value in str(row["own_auc"]).split("|")]
+    assert own == pytest.approx(np.diagonal(np.array(result["matrices"]["auc"])[1:]), abs=1e-6)
+    assert row["test_images"] == "30|30|30"
     assert (row["stream"], row["method"], row["seed"], row["run"]) == ("toy", "Replay", 7, "run_7")
     assert (row["memory_images"], row["memory_bytes"]) == (0, 0)
     assert row["stream_hash"] == json.loads((run / "stream.json").read_text())["hash"]
@@ -150,6 +156,17 @@ def test_rows_come_back_from_a_file_as_they_were(write_run: WriteRun, tmp_path: 
     assert [list(row) for row in read_summaries(file)] == [list(COLUMNS)] * 2
 
 
+def test_file_of_an_earlier_version_has_not_measured_what_it_lacks(write_run: WriteRun, tmp_path: Path) -> None:
+    rows = [run_summary(finish_run(write_run("a")))]
+    file = tmp_path / "rows.csv"
+    file.write_text(format_summaries(rows))
+    pd.read_csv(file).drop(columns=[*ATTRIBUTION, SOURCES, *COST_COLUMNS]).to_csv(file, index=False)
+    (row,) = read_summaries(file)
+    assert {row[column] for column, kind in COST_COLUMNS.items() if kind is not str} == {None}
+    assert np.isnan(by_task(row, "own_auc")).tolist() == [True] * 3
+    assert row["train_flops"] == rows[0]["train_flops"]
+
+
 def test_separator_in_the_name_of_a_task_does_not_split_it(write_run: WriteRun) -> None:
     stream = write_run("run") / "stream.json"
     stream.write_text(stream.read_text().replace('"name": "swap"', '"name": "swap|old"'))
@@ -163,6 +180,7 @@ def test_separator_in_the_name_of_a_task_does_not_split_it(write_run: WriteRun) 
         ("\ntoy,Finetune,0", "\ntoy,Finetune,zero", "line 2, column 'seed': a number is expected, found 'zero'"),
         ("swap|warp|paint", "swap|warp", "line 2 has 2 tasks and 3 values in column 'final_auc'"),
         ("swap|warp|paint,", "swap|warp|paint,nan", "line 2, column 'final_auc': a number is expected"),
+        ("|30|30,", "|30,", "line 2: 3 tasks, and 2 values in column 'test_images'"),
         ("\ntoy,Finetune", "\ntoy", "line 2 has other fields than the first line names"),
         ("\ntoy,Finetune", "\ntoy,toy,Finetune", "line 2 has other fields than the first line names"),
     ],
