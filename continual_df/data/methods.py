@@ -79,6 +79,7 @@ OTHER_METHODS = (
     KnownMethod("uadfv", "swap"),
     KnownMethod("sd1.5", "synthesis", ("sd15", "stablediffusion15")),
     KnownMethod("dalle2", "synthesis", ("dalle2face",)),
+    KnownMethod("blendface_fn", "swap"),
     KnownMethod("mmreplacement", "swap"),
     KnownMethod("deepfakes_stargan_stack", "mixed"),
     KnownMethod("stargan_blendface_stack", "mixed"),
