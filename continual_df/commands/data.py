@@ -157,7 +157,7 @@ def _print_counts(console: Console, table: FrameTable) -> None:
     frame = table.frame
     split = frame["split"].replace("", "no split") if "split" in frame.columns else "no split"
     counts = frame.assign(split=split).groupby(["source", "method", "split"]).size().unstack(fill_value=0)
-    shown = [name for name in ("train", "val", "test", "no split") if name in counts.columns]
+    shown = [name for name in ("train", "val", "dev_test", "test", "no split") if name in counts.columns]
     grid = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, title=f"{len(frame)} images below {table.root}", title_justify="left"
     )

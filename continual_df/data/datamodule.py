@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import pandas as pd
 import pytorch_lightning as pl
 import torch
 from torch import nn
@@ -15,14 +14,17 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from continual_df.data.dataset import DrawDataset, RowDataset
-from continual_df.data.frame_table import FrameTable, concat_tables
+from continual_df.data.frame_table import DEV_TEST, concat_tables
 from continual_df.data.images import ImageSource, TableImages, drop_unreadable, refuse_sizes
+from continual_df.data.own_scores import own_scores
 from continual_df.data.pixels import Channels
 from continual_df.data.readers import Reader
+from continual_df.data.readers.reader import home_path
 from continual_df.data.sampler import PlanBatchSampler, Source
-from continual_df.data.splits import linked_components, split_by_group
 from continual_df.data.stream import RealDomain, RealPolicy, Stream, TaskSpec, build_stream
 from continual_df.data.table_digest import refuse_other_table
+from continual_df.data.table_splits import SplitSettings, make_splits
+from continual_df.data.task_order import Named, TaskOrder, arrange, check_order
 from continual_df.data.verify import ChangedFiles, verify_files
 from continual_df.errors import StreamError
 from continual_df.ranks import rank_and_size
@@ -127,7 +129,9 @@ class ForgeryStream(StreamDataModule):
 
     Args:
         tables: Readers of the data sets.
-        tasks: Tasks in order.
+        tasks: Tasks, each labelling some methods; a task may come again.
+        order: Order of the tasks: ``given``, as they are listed, or what `TaskOrder` says, e.g. ``{by: date}``; ``date`` and
+            ``family`` are short for it.
         name: Name of the stream in figures.
         reals: ``reuse``: every task sees all reals of its own sources; ``split``: each real image is in one task only;
             ``none``: no reals at all, to attribute fakes alone.
@@ -138,7 +142,12 @@ class ForgeryStream(StreamDataModule):
         counts: Images that the tables must hold of each of these classes; a run on others is refused.
         fractions: Shares of train, val and test by group for sources that have no splits (or are in ``resplit``).
         resplit: Ignore the splits of all sources, or of the sources in this list.
-        val_fraction: Share of the training groups that becomes validation, in place of the tables' own val splits.
+        val_fraction: Share of the training groups that becomes validation, in place of the tables' own val splits: their
+            images are then in no split at all, since some benchmarks' val repeats their test.
+        dev_test_fraction: Share of the training groups left by ``val_fraction`` that becomes dev_test, of sources whose
+            tables have no dev_test split; they are trained on neither way, so both ``evaluate_on`` train on the same images.
+        evaluate_on: ``test``; or ``dev_test``, to compare methods and settings before the last test: what is called test
+            everywhere (predictions, results, ``max_images``) is then dev_test, and no image of the test split is read.
         split_by: ``group``: what belongs together stays in one split; ``image``: each image for itself, as some benchmarks
             publish their numbers, with frames of one video on both sides: such numbers are too good.
         link_identities: Whether groups that share an identity stay in one split when splits are made. Where swaps link
@@ -159,6 +168,7 @@ class ForgeryStream(StreamDataModule):
         self,
         tables: list[Reader],
         tasks: list[TaskSpec],
+        order: TaskOrder | str = "given",
         name: str = "",
         reals: RealPolicy = "reuse",
         real_domain: RealDomain = "task",
@@ -168,6 +178,8 @@ class ForgeryStream(StreamDataModule):
         fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
         resplit: bool | list[str] = False,
         val_fraction: float = 0.0,
+        dev_test_fraction: float = 0.0,
+        evaluate_on: Literal["test", "dev_test"] = "test",
         split_by: Literal["group", "image"] = "group",
         link_identities: bool = True,
         reveal_unlabelled: bool = False,
@@ -183,9 +195,13 @@ class ForgeryStream(StreamDataModule):
         super().__init__(**kwargs)
         self.stream_name = name
         self.tables, self.tasks, self.reals, self.real_domain = tables, tasks, reals, real_domain
-        self.held_out, self.max_images, self.counts, self.split_by = held_out, max_images, counts, split_by
-        self.fractions, self.resplit, self.val_fraction, self.split_seed = fractions, resplit, val_fraction, split_seed
-        self.link_identities, self.reveal_unlabelled = link_identities, reveal_unlabelled
+        self.order, self.evaluate_on, self.split_seed = check_order(order), evaluate_on, split_seed
+        self.held_out, self.max_images, self.counts = held_out, max_images, counts
+        by_image = split_by == "image"
+        self.splits = SplitSettings(
+            fractions, resplit, val_fraction, dev_test_fraction, by_image, link_identities, split_seed
+        )
+        self.reveal_unlabelled = reveal_unlabelled
         self.channels, self.check_images, self.max_unreadable = channels, check_images, max_unreadable
         self.changed_files, self.hash_files, self.table_digest = changed_files, hash_files, table_digest
 
@@ -194,20 +210,22 @@ class ForgeryStream(StreamDataModule):
         table = concat_tables([reader.read() for reader in self.tables])
         if self.table_digest is not None:
             refuse_other_table(table, self.table_digest)
-        # before unreadable images are left out: one that was spoilt on purpose must not vanish among them
-        table = verify_files(table, self.changed_files, self.hash_files)
-        if self.check_images:
-            table, sizes = drop_unreadable(table, self.max_unreadable)
-            if self.image_size is None:
-                refuse_sizes(table, sizes)
         if len(table) == 0:
             raise StreamError(
                 "The tables of data.init_args.tables hold no image: run 'continual-df data check' on them."
             )
-        table.frame["split"] = self._splits(table)
+        table.frame["split"] = make_splits(table.frame, self.splits)
+        read = table.frame["split"] != ("test" if self.evaluate_on == DEV_TEST else DEV_TEST)
+        # before unreadable images are left out: one that was spoilt on purpose must not vanish among them
+        table = verify_files(table, self.changed_files, self.hash_files, rows=read)
+        if self.check_images:
+            table, sizes = drop_unreadable(table, self.max_unreadable, read)
+            if self.image_size is None:
+                refuse_sizes(table, sizes)
+        specs, order = self._ordered()
         stream = build_stream(
             table,
-            self.tasks,
+            specs,
             reals=self.reals,
             real_domain=self.real_domain,
             held_out=self.held_out,
@@ -215,49 +233,18 @@ class ForgeryStream(StreamDataModule):
             counts=self.counts,
             reveal=self.reveal_unlabelled,
             seed=self.split_seed,
+            evaluate_on=self.evaluate_on,
         )
-        stream.name = self.stream_name
+        stream.name, stream.order = self.stream_name, order
         return stream, TableImages(table, self.channels)
 
-    def _splits(self, table: FrameTable) -> pd.Series:
-        """Return the split of every row: the table's own, or made by group."""
-        frame, link = table.frame, self.link_identities
-        if self.split_by == "image":
-            frame, link = frame.assign(group=frame["path"]), False
-        split = frame["split"].copy() if "split" in frame.columns else pd.Series("", index=frame.index, dtype=object)
-        bare = (split == "").groupby(frame["source"]).transform("all") | self._resplit(frame)
-        gaps = (split == "") & ~bare
-        if gaps.any():
-            raise StreamError(
-                f"{int(gaps.sum())} of {len(frame)} rows have no split, the first is row {int(gaps.idxmax())}, but "
-                "others of their source have one: fill them in, or set data.init_args.resplit to split by group."
-            )
-        if bare.any():
-            split[bare] = split_by_group(frame[bare], self.fractions, self.split_seed, link)
-        if self.val_fraction:
-            # an official val that repeats test must not select anything
-            split = split.where(bare | (split != "val"), "")
-            self._take_validation(frame[~bare & (split == "train")], split, link)
-        return split
-
-    def _take_validation(self, train: pd.DataFrame, split: pd.Series, link: bool) -> None:
-        """Move ``val_fraction`` of the training groups to val, of each source and method, so that none goes without."""
-        component = pd.Series(linked_components(train, link), index=train.index)
-        first = train.groupby(component)[["source", "method"]].transform("first")
-        fractions = (1 - self.val_fraction, self.val_fraction, 0.0)
-        for _, part in train.groupby([first["source"], first["method"]]):
-            if component[part.index].nunique() > 1:
-                split[part.index] = split_by_group(part, fractions, self.split_seed, link)
-
-    def _resplit(self, frame: pd.DataFrame) -> pd.Series:
-        """Return whether the own split of each row is ignored."""
-        if isinstance(self.resplit, bool):
-            return pd.Series(self.resplit, index=frame.index)
-        sources = sorted(set(frame["source"]))
-        for name in self.resplit:
-            if name not in sources:
-                raise StreamError(f"Unknown source '{name}' in data.init_args.resplit; they are {', '.join(sources)}.")
-        return frame["source"].isin(self.resplit)
+    def _ordered(self) -> tuple[list[TaskSpec], dict[str, Any]]:
+        """Return the tasks in the order that is asked for, and what it came from, for ``stream.json``."""
+        order = self.order
+        tasks = [Named(spec.name or "+".join(spec.methods), tuple(spec.methods)) for spec in self.tasks]
+        found = arrange(order, tasks, own_scores(home_path(order.run)) if order.run is not None else ())
+        dates = {} if found.dates is None else {"task_dates": found.dates}
+        return [self.tasks[place] for place in found.positions], {**order.describe(), "given": found.positions, **dates}
 
 
 class BenchmarkStream(StreamDataModule):

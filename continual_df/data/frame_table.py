@@ -22,6 +22,10 @@ from continual_df.labels import FAKE, REAL, REAL_METHOD
 REQUIRED = ("path", "label", "method", "source", "group")
 OPTIONAL = ("video", "identity", "split", "mask", "hash")
 SPLITS = ("train", "val", "test")
+DEV_TEST = "dev_test"
+"""A second test split, for whoever compares methods before the last test; a table may carry it."""
+
+TABLE_SPLITS = (*SPLITS, DEV_TEST)
 _ODD = r"(?:^|/)\.{0,2}(?:/|$)"
 """Paths that are absolute, or have an empty part, ``.`` or ``..``."""
 
@@ -142,7 +146,10 @@ def check_frame(frame: pd.DataFrame, file: Path | str, root: Path | None = None)
     )
     if "split" in frame.columns:
         refuse(
-            ~frame["split"].isin(("", *SPLITS)).to_numpy(), "split", f"a split is one of {SPLITS}", "Correct the row"
+            ~frame["split"].isin(("", *TABLE_SPLITS)).to_numpy(),
+            "split",
+            f"a split is one of {TABLE_SPLITS}",
+            "Correct the row",
         )
     duplicate = frame.duplicated(["path"]).to_numpy()
     refuse(duplicate, "path", "each image stands in one row only", "Remove the second row; tasks share images by name")

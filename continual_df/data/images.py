@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -47,57 +48,66 @@ class TableImages:
         return decode_image(self.root / self.paths[sample], self.channels)
 
 
-def drop_unreadable(table: FrameTable, max_share: float) -> tuple[FrameTable, list[tuple[int, int]]]:
-    """Return ``table`` without the rows whose image cannot be decoded, and the (height, width) of the others.
+Size = tuple[int, int]
+"""Height and width."""
+
+
+def drop_unreadable(
+    table: FrameTable, max_share: float, rows: pd.Series | None = None
+) -> tuple[FrameTable, list[Size | None]]:
+    """Return ``table`` without the rows whose image cannot be decoded, and the size of each of the others.
 
     What is left out is listed in ``skipped``.
 
     Args:
         table: Frame table; every file of it is decoded once.
         max_share: Largest share of unreadable images in [0, 1] that is put up with.
+        rows: True where a file is to be decoded; by default everywhere. Others are kept, without a size.
 
     Raises:
-        FrameTableError: If more than ``max_share`` of the images are unreadable.
+        FrameTableError: If more than ``max_share`` of the images looked at are unreadable.
     """
 
-    def look(path: str) -> tuple[int, int] | str:
+    def look(path: str) -> Size | str:
         try:
             height, width = decode_image(table.root / path).shape[1:]
         except UnreadableImageError as error:
             return str(error)
         return height, width
 
+    paths = table.frame["path"] if rows is None else table.frame.loc[rows, "path"]
     with ThreadPoolExecutor() as pool:
-        seen = list(pool.map(look, table.frame["path"]))
-    bad = {row: reason for row, reason in enumerate(seen) if isinstance(reason, str)}
-    if len(bad) > max_share * len(table):
+        seen = dict(zip(paths.index, pool.map(look, paths), strict=True))
+    bad = {row: reason for row, reason in seen.items() if isinstance(reason, str)}
+    if len(bad) > max_share * len(seen):
         row, reason = next(iter(bad.items()))
         raise FrameTableError(
-            f"{len(bad)} of {len(table)} images are unreadable, more than the share of {max_share:g} that "
+            f"{len(bad)} of {len(seen)} images are unreadable, more than the share of {max_share:g} that "
             f"'max_unreadable' allows; the first: {reason.rstrip('.')}",
             file=table.root,
             row=row,
             fix="Restore the files, or raise data.init_args.max_unreadable",
         )
     skipped = [Skipped(str(table.frame.loc[row, "path"]), "unreadable image") for row in bad]
-    readable = table.frame.drop(index=list(bad)).reset_index(drop=True)
-    sizes = [size for size in seen if not isinstance(size, str)]
-    return FrameTable(readable, table.root, [*table.skipped, *skipped]), sizes
+    readable = table.frame.drop(index=list(bad))
+    sizes = [None if isinstance(size := seen.get(row), str) else size for row in readable.index]
+    return FrameTable(readable.reset_index(drop=True), table.root, [*table.skipped, *skipped]), sizes
 
 
-def refuse_sizes(table: FrameTable, sizes: list[tuple[int, int]]) -> None:
-    """Refuse images of different ``sizes`` (height, width), which no batch can hold.
+def refuse_sizes(table: FrameTable, sizes: list[Size | None]) -> None:
+    """Refuse images of different ``sizes``, None where nobody looked: no batch can hold them.
 
     Raises:
         FrameTableError: Naming the first two that differ.
     """
-    other = next((row for row, size in enumerate(sizes) if size != sizes[0]), None)
-    if other is None:
+    known = {row: size for row, size in enumerate(sizes) if size is not None}
+    different = next(((row, other) for row in list(known)[:1] for other in known if known[other] != known[row]), None)
+    if different is None:
         return
-    first, second = (f"'{table.frame.loc[row, 'path']}' is {sizes[row][1]}x{sizes[row][0]}" for row in (0, other))
+    first, second = (f"'{table.frame.loc[row, 'path']}' is {known[row][1]}x{known[row][0]}" for row in different)
     raise FrameTableError(
         f"images differ in size: {first}, {second}",
         file=table.root,
-        row=other,
+        row=different[1],
         fix="Set data.init_args.image_size to resize all to one",
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -12,7 +14,7 @@ import pandas as pd
 import torch
 
 from continual_df.class_names import BETWEEN, class_names
-from continual_df.data.frame_table import SPLITS, FrameTable
+from continual_df.data.frame_table import DEV_TEST, SPLITS, FrameTable
 from continual_df.data.methods import canonical
 from continual_df.errors import StreamError
 from continual_df.labels import FAKE, REAL, REAL_METHOD, UNKNOWN
@@ -22,8 +24,15 @@ from continual_df.task import Rows, Task
 HELD_OUT = -1
 """Task index of test rows that belong to no task: held-out methods, controls, and the reals of their sources."""
 
+UNUSED = "unused"
+"""Split, while a stream is built, of the test images on which nothing is evaluated."""
+
 RealPolicy = Literal["split", "reuse", "none"]
 RealDomain = Literal["shared", "task", "source"]
+EvaluateOn = Literal["test", "dev_test"]
+
+ALL_OF = ".*"
+"""End of a name that stands for all classes whose names begin so."""
 
 
 @dataclass
@@ -31,11 +40,12 @@ class TaskSpec:
     """What a YAML says about one task.
 
     A class is named by its method, or as ``method@source`` where the images of one source are a class of their own
-    (``stylegan2@forgerynir``, ``real@celebdf``).
+    (``stylegan2@forgerynir``, ``real@celebdf``). ``mnist.*`` are all classes whose names begin with ``mnist.``.
 
     Attributes:
         methods: Classes that are labelled in this task; its reals are, too.
-        name: Name in tables and figures; by default the methods joined by ``+``.
+        name: Name in tables and figures; by default the methods joined by ``+``. Where several tasks share one, the second
+            becomes ``name (2)``, and so on.
         unlabelled: Classes whose training images are present without a label.
         source: Restrict the task to these sources (domains); by default all sources in which its methods occur.
         labelled: Which training images of ``methods`` and of the reals have a label: this share of each class, by group
@@ -60,6 +70,8 @@ class Stream:
         held_out: Classes that are only ever tested on.
         name: Name in figures; empty where it has none.
         revealed: Whether unlabelled rows carry their label after all: the upper bound of what could be learnt from them.
+        evaluated_on: The table's split that the membership calls ``test``: ``test`` or ``dev_test``.
+        order: In which order the tasks come, and from which: content of ``order`` in ``stream.json``.
     """
 
     table: FrameTable
@@ -68,6 +80,8 @@ class Stream:
     held_out: tuple[str, ...] = ()
     name: str = ""
     revealed: bool = False
+    evaluated_on: EvaluateOn = "test"
+    order: dict[str, Any] = field(default_factory=lambda: {"by": "given"})
 
     def rows(self, task: int, split: str) -> Rows:
         """Return the rows of ``task`` (index) in ``split``, in table order; unlabelled ones carry no label.
@@ -116,6 +130,8 @@ class Stream:
         return {
             "schema": 1,
             "name": self.name,
+            "evaluated_on": self.evaluated_on,
+            "order": self.order,
             "tasks": [
                 {
                     "index": task.index,
@@ -146,6 +162,7 @@ def build_stream(
     counts: dict[str, int] | None = None,
     reveal: bool = False,
     seed: int = 0,
+    evaluate_on: EvaluateOn = "test",
 ) -> Stream:
     """Order the methods of ``table`` into tasks and give each task the reals of its own sources.
 
@@ -162,21 +179,30 @@ def build_stream(
         counts: Images that the table must hold of each of these classes, in all splits.
         reveal: Let unlabelled images carry their label, for an upper bound.
         seed: Decides the sharing of reals, the sub-samples, and which images are without a label.
+        evaluate_on: Split that is called ``test`` in the membership; the other one, ``test`` or ``dev_test``, is in no task.
 
     Raises:
         StreamError: For an unknown method, one that is labelled and unlabelled or held out at once, an empty split, or other counts.
             A method may come in several tasks: tasks are told apart by their index.
     """
-    frame = table.frame
+    frame = _evaluated(table.frame, evaluate_on)
+    used = (frame["split"] != UNUSED).to_numpy()
     known = set(frame["method"])
 
     def names(methods: list[str]) -> list[str]:
-        """Return the table's own names: ``sd21`` finds ``sd2.1``, as readers write it."""
-        parts = [method.partition(BETWEEN) for method in methods]
-        return [(name if name in known else canonical(name)) + at + source for name, at, source in parts]
+        """Return the table's own names: ``sd21`` finds ``sd2.1``, as readers write it, and ``mnist.*`` what begins so."""
+        found = []
+        for method in methods:
+            name, at, source = method.partition(BETWEEN)
+            all_of = sorted(one for one in known if name.endswith(ALL_OF) and one.startswith(name.removesuffix("*")))
+            found += [one + at + source for one in all_of or [name if name in known else canonical(name)]]
+        return found
 
     held = names(held_out or [])
-    specs = [replace(spec, methods=names(spec.methods), unlabelled=names(spec.unlabelled)) for spec in specs]
+    specs = [
+        replace(spec, name=_title(spec, names), methods=names(spec.methods), unlabelled=names(spec.unlabelled))
+        for spec in specs
+    ]
     if not specs:
         raise StreamError("The stream has no task: name at least one in data.init_args.tasks.")
     kind = class_names(frame, [name for spec in specs for name in (*spec.methods, *spec.unlabelled)] + held)
@@ -188,7 +214,7 @@ def build_stream(
     for index, spec in enumerate(specs):
         for method in spec.methods:
             class_ids.setdefault(method, len(class_ids))
-        name = spec.name or "+".join(spec.methods)
+        name = _unique(str(spec.name), {task.name for task in tasks})
         inside = frame["source"].isin(spec.source).to_numpy() if spec.source else np.ones(len(frame), dtype=bool)
         labelled = kind.isin(spec.methods).to_numpy() & inside
         unlabelled = kind.isin(spec.unlabelled).to_numpy() & inside & (frame["split"] == "train").to_numpy()
@@ -205,12 +231,12 @@ def build_stream(
         mine = real & frame["source"].isin(own).to_numpy()
         if owner is not None:
             mine = mine & (owner == task.index)
-        member = frame.loc[labelled | mine, ["split"]].assign(task=task.index)
+        member = frame.loc[(labelled | mine) & used, ["split"]].assign(task=task.index)
         member = _subsample(frame, member, max_images or {}, seed)
         member = _hide(frame, member, kind, spec.labelled, seed)
         parts += [member, _members(frame, unlabelled, task, "unlabelled")]
         for split in SPLITS:
-            _check_filled(frame, member, task, split, reals)
+            _check_filled(frame, member, task, split, reals, evaluate_on)
     never = [m for spec in specs for m in spec.unlabelled if m not in class_ids]
     tested = kind.isin([*held, *never]).to_numpy()
     sources = sorted(set(frame.loc[tested, "source"]))
@@ -218,7 +244,28 @@ def build_stream(
     tested = tested & (frame["split"] == "test").to_numpy()
     parts.append(frame.loc[tested, ["split"]].assign(task=HELD_OUT))
     membership = pd.concat(parts).rename_axis("sample").reset_index()[["sample", "task", "split"]]
-    return Stream(table, tasks, membership, tuple(dict.fromkeys([*held, *never])), revealed=reveal)
+    tested_only = tuple(dict.fromkeys([*held, *never]))
+    return Stream(table, tasks, membership, tested_only, revealed=reveal, evaluated_on=evaluate_on)
+
+
+def _evaluated(frame: pd.DataFrame, evaluate_on: EvaluateOn) -> pd.DataFrame:
+    """Return ``frame`` whose split ``test`` is what is evaluated on, and `UNUSED` what is not."""
+    if evaluate_on == "test" and not (frame["split"] == DEV_TEST).any():
+        return frame
+    other = "test" if evaluate_on == DEV_TEST else DEV_TEST
+    return frame.assign(split=frame["split"].replace({evaluate_on: "test", other: UNUSED}))
+
+
+def _title(spec: TaskSpec, names: Callable[[list[str]], list[str]]) -> str:
+    """Return the name of a task: its own, or its methods joined by ``+``."""
+    parts = [method.removesuffix(ALL_OF) if method.endswith(ALL_OF) else names([method])[0] for method in spec.methods]
+    return spec.name or "+".join(parts)
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """Return ``name``, or the first of ``name (2)``, ``name (3)``, ... that is not taken."""
+    numbered = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
+    return next(title for title in numbered if title not in taken)
 
 
 def _check_methods(kind: pd.Series, specs: list[TaskSpec], held: list[str]) -> None:
@@ -253,15 +300,20 @@ def _check_counts(kind: pd.Series, counts: dict[str, int]) -> None:
         )
 
 
-def _check_filled(frame: pd.DataFrame, member: pd.DataFrame, task: Task, split: str, reals: RealPolicy) -> None:
+def _check_filled(
+    frame: pd.DataFrame, member: pd.DataFrame, task: Task, split: str, reals: RealPolicy, evaluate_on: EvaluateOn
+) -> None:
     """Refuse a task whose ``split`` has no fakes, or no reals to train and validate with."""
     labels = set(frame.loc[member.index[member["split"] == split], "label"])
     missing = {FAKE} - labels if reals == "none" or (split == "test" and labels) else {REAL, FAKE} - labels
     if missing:
         kind = "reals of its sources" if missing == {REAL} else "fakes" if missing == {FAKE} else "images"
+        split = evaluate_on if split == "test" else split
         fix = "check the table's split"
-        if split == "val":
-            fix = "set val_fraction to take some from train, and link_identities: false where swaps link all people"
+        if split in ("val", DEV_TEST):
+            fix = (
+                f"set {split}_fraction to take some from train, and link_identities: false where swaps link all people"
+            )
         raise StreamError(f"Task {task.number} ('{task.name}') has no {kind} in split '{split}': {fix}.")
 
 

@@ -27,7 +27,11 @@ def changed_rows(stored: pd.Series, read: pd.Series) -> pd.Series:
 
 
 def verify_files(
-    table: FrameTable, policy: ChangedFiles = "refuse", record: bool = False, progress: Progress | None = None
+    table: FrameTable,
+    policy: ChangedFiles = "refuse",
+    record: bool = False,
+    progress: Progress | None = None,
+    rows: pd.Series | None = None,
 ) -> FrameTable:
     """Return ``table`` whose hashes are those of the files as they are now; files with a stored hash are compared.
 
@@ -40,15 +44,17 @@ def verify_files(
             the stored hashes, as nobody compared them.
         record: Hash the files of all rows, stored hash or not.
         progress: Called with (files read, files to read).
+        rows: True where a file may be read; by default everywhere. Other rows have no hash afterwards.
 
     Raises:
         FrameTableError: If the policy is ``refuse`` and a file changed; with their number and the first of them.
     """
     stored = stored_hashes(table.frame)
-    compared = (stored != "") & (policy != "ignore")
+    rows = pd.Series(True, index=stored.index) if rows is None else rows
+    compared = (stored != "") & rows & (policy != "ignore")
     if not record and not compared.any():
         return dataclasses.replace(table, frame=table.frame.drop(columns="hash", errors="ignore"))
-    read = hash_readable(table, compared | record, progress)
+    read = hash_readable(table, compared | (rows & record), progress)
     changed = compared & changed_rows(stored, read)
     if changed.any():
         row = int(changed.idxmax())
@@ -67,11 +73,11 @@ def verify_files(
                 "--hash'; data.init_args.changed_files: warn trains on them as they are",
             )
         warnings.warn(f"{table.root}: {problem}. The run trains on the files as they are.", stacklevel=2)
-    if compared.any() and not compared.all():
-        bare = int((~compared).sum())
-        first = table.frame.loc[(~compared).idxmax(), "path"]
+    bare = rows & ~compared
+    if compared.any() and bare.any():
+        first = table.frame.loc[bare.idxmax(), "path"]
         warnings.warn(
-            f"{table.root}: {bare} of {len(table)} rows have no hash, so nobody can say whether their files changed; the "
+            f"{table.root}: {int(bare.sum())} of {int(rows.sum())} rows have no hash, so nobody can say whether their files changed; the "
             f"first is '{first}'. 'continual-df data build --hash' hashes all.",
             stacklevel=2,
         )

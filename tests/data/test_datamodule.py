@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import torch
 from PIL import Image
 
 from continual_df.data.datamodule import ForgeryStream
+from continual_df.data.file_hashes import hash_files
 from continual_df.data.frame_table import FrameTable, write_table
 from continual_df.data.images import decode_image
 from continual_df.data.readers import Reader, TableFile
 from continual_df.data.stream import HELD_OUT, Stream, TaskSpec
+from continual_df.data.task_order import TaskOrder
 from continual_df.errors import FrameTableError, StreamError, UnreadableImageError
 from tests.toy import ToyData
 from tests.trees import WriteImage
@@ -212,3 +215,123 @@ def test_processes_share_rows_and_step_together(
 def test_no_rows_make_an_empty_loader(toy_data: ToyData) -> None:
     rows = toy_data.stream.rows(0, "test").pick(torch.arange(0))
     assert list(toy_data.rows_dataloader(rows)) == []
+
+
+def test_the_order_of_the_tasks_stands_in_the_stream(frame: pd.DataFrame, tmp_path: Path) -> None:
+    order = TaskOrder("date", dates={"swap": "2022-03", "paint": "2021-11-30"})
+    stream = stream_of(frame, tmp_path, order=order).stream
+    assert [task.name for task in stream.tasks] == ["paint", "swap"]
+    assert [task.index for task in stream.tasks] == [0, 1]
+    assert stream.tasks[1].class_ids == {"real": 0, "paint": 1, "swap": 2}
+    assert stream.describe()["order"] == {
+        "by": "date",
+        "dates": {"swap": "2022-03", "paint": "2021-11-30"},
+        "given": [1, 0],
+        "task_dates": ["2021-11-30", "2022-03"],
+    }
+    assert stream_of(frame, tmp_path).stream.describe()["order"] == {"by": "given", "given": [0, 1]}
+
+
+def test_an_order_that_does_not_fit_the_stream_is_refused(frame: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(StreamError, match=r"no release of 'swap' \(task 1, 'swap'\)"):
+        _ = stream_of(frame, tmp_path, order="date").stream
+    with pytest.raises(ValueError, match="order is 'dat'"):
+        stream_of(frame, tmp_path, order="dat")
+    with pytest.raises(StreamError, match=r"none/results\.json' does not exist"):
+        _ = stream_of(frame, tmp_path, order=TaskOrder("difficulty", run=str(tmp_path / "none"))).stream
+
+
+def test_an_order_by_difficulty_reads_a_finished_run(frame: pd.DataFrame, tmp_path: Path) -> None:
+    tasks = [{"name": name, "methods": [name]} for name in ("swap", "paint")]
+    results = {"tasks": tasks, "matrices": {"auc": [[0.5, 0.5], [0.6, 0.5], [0.9, 0.8]]}}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    stream = stream_of(frame, tmp_path, order=TaskOrder("difficulty", run=str(tmp_path))).stream
+    assert [task.name for task in stream.tasks] == ["paint", "swap"]
+
+
+TAKEN: dict[str, Any] = {"val_fraction": 0.33, "dev_test_fraction": 0.25}
+
+
+def rows_of(stream: Stream, split: str) -> list[set[str]]:
+    """Return the paths of each task's rows, and of those that belong to no task."""
+    tasks = [*range(len(stream.tasks)), HELD_OUT]
+    return [set(stream.table.frame.loc[stream.rows(task, split).sample.numpy(), "path"]) for task in tasks]
+
+
+def test_dev_test_is_taken_by_group_from_what_validation_leaves(frame: pd.DataFrame, tmp_path: Path) -> None:
+    before = stream_of(frame, tmp_path, val_fraction=0.33).stream
+    stream = stream_of(frame, tmp_path, **TAKEN, evaluate_on="dev_test").stream
+    assert stream.describe()["evaluated_on"] == "dev_test"
+    assert splits_of(stream).value_counts().to_dict() == {"train": 3, "val": 2, "": 2, "test": 1}
+    assert rows_of(stream, "val") == rows_of(before, "val")
+    for own, trained, tested in zip(
+        rows_of(stream, "test"), rows_of(before, "train"), rows_of(before, "test"), strict=True
+    ):
+        assert own <= trained
+        assert not own & tested
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_both_ways_to_evaluate_train_on_the_same_images(frame: pd.DataFrame, tmp_path: Path, bare: bool) -> None:
+    options: dict[str, Any] = {**TAKEN, "reals": "split", "max_images": {"train": 2}}
+    if bare:
+        frame, options = frame.drop(columns="split"), {**options, "fractions": (0.6, 0.2, 0.2)}
+    last, dev = (stream_of(frame, tmp_path, **options, evaluate_on=on).stream for on in ("test", "dev_test"))
+    for split in ("train", "val"):
+        assert rows_of(last, split) == rows_of(dev, split)
+    used = [set.union(*(path for split in ("train", "val", "test") for path in rows_of(s, split))) for s in (last, dev)]
+    for one, other in ((last, used[1]), (dev, used[0])):
+        for tested in rows_of(one, "test"):
+            assert not tested & other
+    assert "dev_test" not in set(last.membership["split"]) | set(dev.membership["split"])
+
+
+def test_a_run_on_dev_test_reads_no_test_image(frame: pd.DataFrame, tmp_path: Path) -> None:
+    table = FrameTable(frame, tmp_path)
+    table.frame = table.frame.assign(hash=hash_files(table))
+    for path in table.frame.loc[table.frame["split"] == "test", "path"]:
+        (tmp_path / path).write_text("not an image")
+    with pytest.raises(FrameTableError, match="are not those that were hashed"):
+        _ = stream_of(table.frame, tmp_path, **TAKEN).stream
+    stream = stream_of(table.frame, tmp_path, **TAKEN, evaluate_on="dev_test", hash_files=True).stream
+    unread = stream.table.frame["split"] == "test"
+    assert len(stream.table) == 36
+    assert set(stream.table.frame.loc[unread, "hash"]) == {""}
+    assert "" not in set(stream.table.frame.loc[~unread, "hash"])
+
+
+def test_unreadable_images_of_dev_test_are_not_missed_by_a_run_on_test(frame: pd.DataFrame, tmp_path: Path) -> None:
+    dev = stream_of(frame, tmp_path, **TAKEN, evaluate_on="dev_test").stream
+    spoilt = sorted(set.union(*rows_of(dev, "test")))
+    for path in spoilt:
+        (tmp_path / path).write_text("not an image")
+    assert len(stream_of(frame, tmp_path, **TAKEN).stream.table) == 36
+    with pytest.raises(FrameTableError, match="3 of 24 images are unreadable"):
+        _ = stream_of(frame, tmp_path, **TAKEN, evaluate_on="dev_test").stream
+
+
+def test_a_table_may_carry_dev_test_of_its_own(frame: pd.DataFrame, tmp_path: Path) -> None:
+    frame.loc[frame["group"] == "g0", "split"] = "dev_test"
+    last, dev = (stream_of(frame, tmp_path, evaluate_on=on).stream for on in ("test", "dev_test"))
+    assert splits_of(last).value_counts().to_dict() == {"train": 5, "val": 2, "test": 4}
+    assert splits_of(dev).value_counts().to_dict() == {"train": 5, "val": 2, "test": 1}
+    assert rows_of(dev, "test")[0] == {"real/0.png", "swap/0.png"}
+    kept = stream_of(frame, tmp_path, evaluate_on="dev_test", dev_test_fraction=0.4).stream
+    assert rows_of(kept, "test") == rows_of(dev, "test")
+
+
+def test_evaluating_on_dev_test_without_any_is_refused(frame: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(
+        StreamError, match=r"Task 1 \('swap'\) has no images in split 'dev_test': set dev_test_fraction"
+    ):
+        _ = stream_of(frame, tmp_path, evaluate_on="dev_test").stream
+
+
+def test_held_out_methods_are_tested_on_what_is_evaluated(frame: pd.DataFrame, tmp_path: Path) -> None:
+    write_table(FrameTable(frame, tmp_path), tmp_path / "t.parquet")
+    table = TableFile(str(tmp_path / "t.parquet"))
+    data = ForgeryStream([table], TASKS[:1], held_out=["paint"], dev_test_fraction=0.34, evaluate_on="dev_test")
+    held_out = rows_of(data.stream, "test")[-1]
+    assert {path.split("/")[0] for path in held_out} == {"real", "paint"}
+    split = frame.set_index("path")["split"]
+    assert set(split[list(held_out)]) == {"train"}

@@ -216,3 +216,36 @@ def test_other_counts_than_the_stream_names_are_refused() -> None:
     build_stream(table({"a": "x"}, {"x": 6}), specs, counts={"a": 18, "real": 18})
     with pytest.raises(StreamError, match=r"a: 18 in place of 17, b: 0 in place of 1\)"):
         build_stream(table({"a": "x"}, {"x": 6}), specs, counts={"a": 17, "b": 1, "real": 18})
+
+
+def test_a_task_may_come_again_under_a_name_of_its_own() -> None:
+    specs = [TaskSpec(["a"]), TaskSpec(["b"], name="a (2)"), TaskSpec(["a"]), TaskSpec(["b"]), TaskSpec(["a"])]
+    stream = build_stream(table(*TWO_DOMAINS), specs)
+    assert [task.name for task in stream.tasks] == ["a", "a (2)", "a (3)", "b", "a (4)"]
+    assert [task.index for task in stream.tasks] == [0, 1, 2, 3, 4]
+    assert stream.tasks[2].class_ids == {"real": 0, "a": 1, "b": 2}
+    for split in SPLITS:
+        assert paths(stream, 0, split) == paths(stream, 2, split)
+        assert set(stream.rows(2, split).task.tolist()) == {2}
+
+
+def test_one_name_stands_for_all_classes_that_begin_with_it() -> None:
+    data = table({"mnist.1": "x", "mnist.0": "x", "mnist": "x", "mnist2.0": "y"}, {"x": 6, "y": 6})
+    stream = build_stream(data, [TaskSpec(["mnist.*"]), TaskSpec(["mnist2.*", "mnist"])], reals="none")
+    assert [task.methods for task in stream.tasks] == [("mnist.0", "mnist.1"), ("mnist2.0", "mnist")]
+    assert [task.name for task in stream.tasks] == ["mnist", "mnist2+mnist"]
+    with pytest.raises(StreamError, match=r"Unknown method 'cifar\.\*' in task 1"):
+        build_stream(data, [TaskSpec(["cifar.*"])])
+
+
+def test_dev_test_is_called_test_where_it_is_evaluated_and_is_nowhere_else() -> None:
+    data = table({"a": "x"}, {"x": 6})
+    data.frame.loc[data.frame["path"].str.contains("train/0"), "split"] = "dev_test"
+    last = build_stream(data, [TaskSpec(["a"])], max_images={"test": 3})
+    dev = build_stream(data, [TaskSpec(["a"])], max_images={"test": 3}, evaluate_on="dev_test")
+    assert paths(dev, 0, "test") == {"a/train/0.png", "x/train/0.png"}
+    assert len(paths(last, 0, "test")) == 6
+    assert paths(last, 0, "train") == paths(dev, 0, "train")
+    assert set(last.membership["split"]) == set(dev.membership["split"]) == set(SPLITS)
+    assert (last.evaluated_on, dev.evaluated_on) == ("test", "dev_test")
+    assert last.describe()["hash"] != dev.describe()["hash"]

@@ -93,3 +93,22 @@ def test_a_split_by_image_parts_what_belongs_together_and_one_by_group_does_not(
         frame = data.stream.table.frame
         assert (frame.groupby("group")["split"].nunique() == 1).all() == together
         assert frame["split"].value_counts().to_dict() == {"train": 56, "val": 8, "test": 16}
+
+
+def test_dev_test_is_taken_from_every_source_that_has_none() -> None:
+    table = rows("small", "a", train=4, dev_test=2, test=1) + rows("large", "b", train=200, val=5, test=10)
+    table += rows("bare", "c", none=100)
+    made = splits(table, "b", dev_test_fraction=0.1, val_fraction=0.1, evaluate_on="dev_test", link_identities=False)
+    assert made["small"] == {"train": 6, "val": 2, "dev_test": 4, "test": 2}
+    assert made["large"] == {"train": 324, "val": 40, "dev_test": 36, "": 10, "test": 20}
+    assert made["bare"] == {"train": 126, "val": 20, "dev_test": 14, "test": 40}
+
+
+def test_no_group_is_torn_between_train_and_dev_test() -> None:
+    # one photo in two sources, of which one has a dev_test of its own and keeps its training images
+    table = rows("own", "a", train=6, dev_test=1, val=1, test=1) + rows("none", "b", train=6, val=1, test=1)
+    table = [
+        (method, source, group.replace("none/train", "own/train"), split) for method, source, group, split in table
+    ]
+    made = splits(table, "a", dev_test_fraction=0.5, link_identities=False)
+    assert made["none"] == {"train": 12, "val": 2, "test": 2}
