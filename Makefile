@@ -21,7 +21,7 @@ $(VENV)/installed: pyproject.toml
 	@$(MAKE) --no-print-directory python
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[cpu,demo,weights,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[cpu,demo,weights,search,dev]'
 	@touch $@
 
 # Both sets hold two controls, which are real images, beside the forgery methods. The ten are those that a small detector
@@ -77,7 +77,7 @@ test-lowest: python
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --upgrade pip packaging tomli
 	$(LOWEST)/bin/python tools/lowest.py > $(LOWEST)/lowest.txt
-	$(LOWEST)/bin/python -m pip install --quiet --editable '.[cpu,demo,weights,dev]' --constraint $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --editable '.[cpu,demo,weights,search,dev]' --constraint $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/python $(PYTEST)
 
 lint: install

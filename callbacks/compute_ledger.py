@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info
 
-from continual_df.cost import EVALUATION_PHASES
+from continual_df.cost import NOT_LEARNING
 from continual_df.errors import ConfigError
 from continual_df.ledger import Ledger
 from continual_df.task import Batch, Role
@@ -30,7 +30,7 @@ class ComputeLedger(Callback):
     method that does more in some steps at an equal key (every tenth, say) needs ``Ledger(count_every_step=True)``.
 
     ``max_flops`` only caps. To compare methods at equal compute, give them one cap and a ``max_epochs`` that none of them
-    reaches. What is capped is what the learner spends: all phases but ``validate`` and ``predict``, over all processes
+    reaches. What is capped is what the learner spends: all phases but ``validate``, ``predict`` and ``pretrain``, over all processes
     (taken as equal). Training ends with the step that reaches the cap, so it is passed by less than one step (one batch,
     under gradient accumulation: what the last few batches had gathered is then dropped).
 
@@ -121,6 +121,12 @@ class ComputeLedger(Callback):
         """Close the step."""
         self._close()
 
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log ``compute/flops``, what the run has spent to learn so far: beside the scores, it makes curves over compute."""
+        if not trainer.sanity_checking:
+            spent = self.ledger.cost(but=NOT_LEARNING).flops * trainer.world_size
+            pl_module.log("compute/flops", spent, rank_zero_only=True)
+
     def on_predict_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
@@ -160,7 +166,7 @@ class ComputeLedger(Callback):
         for name, budget, task in budgets:
             if budget is None or trainer.should_stop:
                 continue
-            spent = self.ledger.cost(task, but=EVALUATION_PHASES).flops * trainer.world_size
+            spent = self.ledger.cost(task, but=NOT_LEARNING).flops * trainer.world_size
             # One answer for all processes, or those that go on would wait for those that stopped.
             if trainer.strategy.reduce_boolean_decision(spent >= budget, all=False):
                 trainer.should_stop = True

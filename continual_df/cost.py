@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 EVALUATION_PHASES = ("validate", "predict")
 """Phases that measure a learner and are no part of what it spends to learn."""
+
+NOT_LEARNING = (*EVALUATION_PHASES, "pretrain")
+"""Phases that are no part of what a run spends on its stream: what its weights cost before is a number of its own."""
 
 
 @dataclass
@@ -38,6 +41,23 @@ class Cost:
         self.steps = max(self.steps, other.steps) if parallel else self.steps + other.steps
         self.peak_rss_bytes = largest(self.peak_rss_bytes, other.peak_rss_bytes)
         self.peak_cuda_bytes = largest(self.peak_cuda_bytes, other.peak_cuda_bytes)
+
+
+@dataclass
+class Sizes:
+    """How large a learner is while it trains a task, and what it has in store after it.
+
+    Attributes:
+        total: Its parameters, those of teachers among them.
+        trainable: Those that the optimizer moves.
+        added: How many more there are than in the task before.
+        stored_bytes: By kind (``model``, ``teacher``, ``past_models``): parameters and buffers.
+    """
+
+    total: int = 0
+    trainable: int = 0
+    added: int = 0
+    stored_bytes: dict[str, int] = field(default_factory=dict)
 
 
 def largest(a: int | None, b: int | None) -> int | None:

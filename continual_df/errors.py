@@ -97,6 +97,10 @@ class TrainingError(ContinualDFError):
     """Something that broke in the middle of training; says task, step and sample rows."""
 
 
+class LeakError(ContinualDFError):
+    """A search that reads what it must not see: images of other tasks, or a test set."""
+
+
 class Interrupted(BaseException):
     """A run was asked to stop by a signal; no Exception, so that nothing in between takes it for a failure.
 

@@ -9,7 +9,8 @@ Any code can say what its work is for::
 
 Phases are exclusive: what runs inside ``teacher`` is taken off the phase around it. Names in use: ``train``, ``replay``,
 ``validate``, ``predict`` (opened by the callback `ComputeLedger`), ``teacher``, ``selection``; new ones need no
-registration. FLOPs are those of `continual_df.flops`.
+registration. ``search`` is open around every trial of a search, ``pretrain`` holds what the weights of the start have cost
+elsewhere. FLOPs are those of `continual_df.flops`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from typing import Any
 
 import torch
 
-from continual_df.cost import Cost, largest, peak_rss
+from continual_df.cost import Cost, Sizes, largest, peak_rss
 from continual_df.flops import FlopCounter
 
-SCHEMA = 1
+SCHEMA = 2
 CONVENTION = "one multiply-add is two FLOPs; matrix products, convolutions and attention only"
 
 _cuda: Any = torch.cuda  # untyped functions in it
@@ -77,12 +78,20 @@ class Ledger:
     Args:
         count_every_step: Count each step instead of the first one of its key: exact for a method whose steps do
             different work at equal keys, and slower.
+
+    Attributes:
+        task: Number of the task that pays.
+        sizes: How large the learner was, by task.
+        uncounted: Operators that ran and have no formula.
+        notes: Sentences on what was paid and could not be counted.
     """
 
     def __init__(self, count_every_step: bool = False) -> None:
         self.task = 0
         self.count_every_step = count_every_step
+        self.sizes: dict[int, Sizes] = {}
         self.uncounted: set[str] = set()
+        self.notes: set[str] = set()
         self._costs: dict[tuple[int, str], Cost] = {}
         self._steps: dict[Hashable, dict[str | None, float]] = {}
         self._stack: list[_Frame] = []
@@ -187,17 +196,22 @@ class Ledger:
         return total
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of ``compute.json``; ``uncounted`` names operators that ran and have no formula."""
-        tasks = sorted({task for task, _ in self._costs})
+        """Return the content of ``compute.json``; its ``total`` is that of all phases but ``pretrain``."""
+        tasks = []
+        for task in sorted({*self.sizes, *(task for task, _ in self._costs)}):
+            phases = {name: asdict(cost) for (at, name), cost in self._costs.items() if at == task}
+            entry: dict[str, Any] = {"task": task, "phases": phases}
+            if task in self.sizes:
+                parameters = asdict(self.sizes[task])
+                entry |= {"stored_bytes": parameters.pop("stored_bytes"), "parameters": parameters}
+            tasks.append(entry)
         return {
             "schema": SCHEMA,
             "convention": CONVENTION,
-            "tasks": [
-                {"task": task, "phases": {name: asdict(cost) for (at, name), cost in self._costs.items() if at == task}}
-                for task in tasks
-            ],
-            "total": asdict(self.cost()),
+            "tasks": tasks,
+            "total": asdict(self.cost(but=["pretrain"])),
             "uncounted": sorted(self.uncounted),
+            "notes": sorted(self.notes),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -206,15 +220,24 @@ class Ledger:
         With the latter, a fit that continues counts no step that an unbroken one would not: a counted step of a compiled
         model runs uncompiled, and rounds differently.
         """
-        costs = [[task, name, asdict(cost)] for (task, name), cost in self._costs.items()]
-        return {"costs": costs, "uncounted": sorted(self.uncounted), "steps": list(self._steps.items())}
+        return {
+            "costs": [[task, name, asdict(cost)] for (task, name), cost in self._costs.items()],
+            "sizes": [[task, asdict(sizes)] for task, sizes in self.sizes.items()],
+            "uncounted": sorted(self.uncounted),
+            "notes": sorted(self.notes),
+            "steps": list(self._steps.items()),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replace all costs, and what is known of steps, by those of ``state``."""
         self._costs = {(task, name): Cost(**cost) for task, name, cost in state["costs"]}
+        self.sizes = {
+            task: Sizes(**sizes) for task, sizes in state.get("sizes", [])
+        }  # checkpoints of version 0.1 lack them
         self._steps = dict(state["steps"])
-        self.uncounted.clear()
+        self.uncounted.clear()  # the counter writes into this very set
         self.uncounted.update(state["uncounted"])
+        self.notes = set(state.get("notes", ()))
 
     def _cost(self, name: str) -> Cost:
         return self._costs.setdefault((self.task, name), Cost())
@@ -285,7 +308,8 @@ class Ledger:
 def combine_ranks(states: Sequence[Mapping[str, Any]]) -> Ledger:
     """Return one ledger from the `Ledger.state_dict` of every process of a distributed run.
 
-    FLOPs and images add up; seconds, steps and memory are those of the process with most.
+    FLOPs and images add up; seconds, steps and memory are those of the process with most. Every process holds the whole
+    learner, so its sizes are those of one.
     """
     combined = Ledger()
     for state in states:
@@ -294,6 +318,8 @@ def combine_ranks(states: Sequence[Mapping[str, Any]]) -> Ledger:
         for at, cost in rank._costs.items():
             combined._costs.setdefault(at, Cost()).add(cost, parallel=True)
         combined.uncounted |= rank.uncounted
+        combined.notes |= rank.notes
+        combined.sizes = rank.sizes
     return combined
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from continual_df.data.datamodule import StreamDataModule
 from continual_df.data.stream import Stream
 from continual_df.errors import CheckpointError
 from continual_df.evaluation.results import write_results
+from continual_df.evaluation.run_summary import memory_size
 from continual_df.extraction import Extraction
 from continual_df.failures import explain_failure
 from continual_df.ledger import combine_ranks
@@ -28,6 +31,9 @@ from continual_df.memory import ReplayMemory
 from continual_df.methods.base import Method
 from continual_df.ranks import from_all, is_writer
 from continual_df.run_folder import RunFolder
+from continual_df.search.space import Record
+from continual_df.search.trials import SearchTools, TaskSearch
+from continual_df.sizes import charge_pretraining, note_parameters, note_stored
 from continual_df.task import Rows, Task, View
 
 MakeTrainer = Callable[[int], pl.Trainer]
@@ -48,12 +54,14 @@ def run_stream(
     folder: RunFolder,
     checkpoint: StepCheckpoint,
     report: Report,
+    search: SearchTools | None = None,
 ) -> dict[str, Any]:
     """Train ``method`` on every task of the stream in order, and predict all test sets after each.
 
     A task: ``begin_task`` -> ``meet_task`` -> fit -> load the best validation checkpoint, where a monitored ModelCheckpoint is
     configured (it sees the current task's validation split only) -> ``end_task`` -> predict the test sets of all tasks
-    and the validation sets of the tasks so far -> write. Row 0 is predicted after the first ``begin_task``.
+    and the validation sets of the tasks so far -> write. Row 0 is predicted after the first ``begin_task``. With a ``search``, its
+    trials stand in the place of the fit, and the weights of the best one's best validation go on.
 
     What ``folder`` holds of the run already is not done again: it continues from the last task that was committed and
     the last checkpoint within the next, to the same results.
@@ -66,6 +74,7 @@ def run_stream(
         folder: Where everything is written; created already.
         checkpoint: Saves the run within a task; its state holds the ledger.
         report: Told the results after each task.
+        search: Searches settings in each task; None where they are given.
 
     Returns:
         The content of ``results.json``.
@@ -75,7 +84,7 @@ def run_stream(
         Interrupted: If a signal came.
     """
     with checkpoint.state.ledger.activate():
-        return _Loop(method, data, make_trainer, folder, checkpoint, report).run()
+        return _Loop(method, data, make_trainer, folder, checkpoint, report, search).run()
 
 
 @dataclass
@@ -86,6 +95,7 @@ class _Loop:
     folder: RunFolder
     checkpoint: StepCheckpoint
     report: Report
+    search: SearchTools | None
 
     def run(self) -> dict[str, Any]:
         stream, state = self.data.stream, self.checkpoint.state
@@ -100,14 +110,14 @@ class _Loop:
             if saved is None:
                 self._meet(task, seen[-1])
             state.ledger.task = self.checkpoint.task = task.number
-            self.data.begin_task(task.index, self.method.batch_plan(task, seen))
             trainer = self.make_trainer(task.number)
-            self._fit(trainer, task, saved)
+            trials = self._train(trainer, task, seen, saved)
             extract = self._extraction(trainer)
             with state.ledger.phase("selection"):
                 self.method.end_task(task, seen[-1], extract)
+            note_stored(state.ledger, self.method)
             predictions = _predict(extract, _asked(stream, task.number))
-            self._commit(task.number, predictions, self.method)
+            self._commit(task.number, predictions, self.method, trials)
             results = self._evaluate(task)
         return results
 
@@ -122,6 +132,7 @@ class _Loop:
         elif is_writer():
             folder.write_stream(stream)
             self.checkpoint.state.log.rewind(0)
+            charge_pretraining(self.checkpoint.state.ledger, self.method.detector)
         return done
 
     def _meet(self, task: Task, rows: Rows) -> None:
@@ -142,32 +153,49 @@ class _Loop:
 
     def _newest(self, task: Task) -> Path | None:
         """Return the newest checkpoint within ``task``, if any."""
-        fitted, steps = self.folder.fitted(task.number), self.folder.steps(task.number)
-        return fitted if fitted.exists() else steps[-1] if steps else None
+        fitted, search = self.folder.fitted(task.number), self.folder.search(task.number)
+        found = [path for path in (fitted, search, *self.folder.steps(task.number)[::-1]) if path.exists()]
+        return found[0] if found else None
 
-    def _fit(self, trainer: pl.Trainer, task: Task, saved: Path | None) -> None:
-        """Train the task, from ``saved`` on, and save the weights that it ends with."""
-        fitted, signals = self.folder.fitted(task.number), self.checkpoint.signals
-        if saved == fitted:
-            content = self.folder.load_step(fitted, task.number)
-            self.method.load_state_dict(content["state_dict"])
-            self.checkpoint.state.load_state_dict(content["run"])
-            return
+    def _train(self, trainer: pl.Trainer, task: Task, seen: list[Rows], saved: Path | None) -> list[Record]:
+        """Train the task, from ``saved`` on, and save the weights that it ends with; return the trials, where there are any."""
+        fitted, state = self.folder.fitted(task.number), self.checkpoint.state
         if saved is not None:
             self.folder.verify_step(saved, task.number)
+        if saved == fitted:
+            content = load_checkpoint(fitted)
+            self.method.load_state_dict(content["state_dict"])
+            state.load_state_dict(content["run"])
+            return list(content["trials"])
+        note_parameters(state.ledger, self.method)
+        trials: list[Record] = []
+        if self.search is None:
+            self.data.begin_task(task.index, self.method.batch_plan(task, seen))
+            with self._explained(task):
+                trainer.fit(self.method, datamodule=self.data, ckpt_path=saved)
+            _load_best(self.method, trainer)
+        else:
+            tasks, signals = self.data.stream.tasks[: task.number], self.checkpoint.signals
+            guard = partial(self._explained, task)
+            searching = TaskSearch(self.search, self.method, tasks, seen, self.data, state, signals, guard)
+            trials = searching.run(self.folder.search(task.number))
+        content = {"state_dict": self.method.state_dict(), "run": state.state_dict(), "trials": trials}
+        if is_writer():
+            save_checkpoint(content, fitted)
+        self.checkpoint.signals.act()
+        return trials
+
+    @contextmanager
+    def _explained(self, task: Task) -> Iterator[None]:
+        """Say of what breaks inside a fit what happened and what to do."""
         try:
-            trainer.fit(self.method, datamodule=self.data, ckpt_path=saved)
+            yield
         except Exception as error:
-            signals.act()  # what ended the run may have ended a process that it needs, too
+            self.checkpoint.signals.act()  # what ended the run may have ended a process that it needs, too
             explained = explain_failure(error, task, self.checkpoint.step, self.checkpoint.rows)
             if explained is None:
                 raise
             raise explained from error
-        _load_best(self.method, trainer)
-        content = {"state_dict": self.method.state_dict(), "run": self.checkpoint.state.state_dict()}
-        if is_writer():
-            save_checkpoint(content, fitted)
-        signals.act()
 
     def _evaluate(self, task: Task) -> dict[str, Any]:
         """Write ``compute.json`` and ``results.json`` after ``task``, report, and drop the checkpoints within it."""
@@ -175,15 +203,25 @@ class _Loop:
         if not is_writer():
             return {}
         self.folder.drop_within(task.number)
-        self.folder.write_json("compute.json", costs.to_json())
+        self.folder.write_json("compute.json", self._with_files(costs.to_json()))
         last = task is self.data.stream.tasks[-1]
         results = write_results(self.folder.path) if last else write_results(self.folder.path, DRAWS_BETWEEN)
         self.report(task, results)
         return results
 
-    def _commit(self, number: int, predictions: pd.DataFrame, method: Method | None) -> None:
+    def _with_files(self, compute: dict[str, Any]) -> dict[str, Any]:
+        """Return ``compute`` with the bytes of each task's checkpoint, and of what its memory remembers."""
+        for entry in compute["tasks"]:
+            if entry["task"] > 0:
+                size = self.folder.checkpoint(entry["task"]).stat().st_size
+                entry["stored_bytes"] |= {"memory": memory_size(self.folder.path, entry["task"])[1], "checkpoint": size}
+        return compute
+
+    def _commit(
+        self, number: int, predictions: pd.DataFrame, method: Method | None, trials: Sequence[Record] = ()
+    ) -> None:
         """Write the task on the process that writes; without a method, the predictions only."""
-        state, memory, matches = None, None, None
+        state, memory, notes = None, None, {}
         if method is not None:
             state = {
                 "state_dict": method.state_dict(),
@@ -193,9 +231,9 @@ class _Loop:
             }
             kept = getattr(method, "memory", None)
             memory = {**kept.rows._asdict(), **kept.values} if isinstance(kept, ReplayMemory) else None
-            matches = getattr(method, "matches", None)
+            notes = {**method.notes(), **({"search.json": {"trials": trials}} if trials else {})}
         if is_writer():
-            self.folder.commit_task(number, predictions, state, memory, matches)
+            self.folder.commit_task(number, predictions, state, memory, notes)
 
     def _extraction(self, trainer: pl.Trainer) -> Extraction:
         return Extraction(self.method, self.data, trainer, self.checkpoint.signals)

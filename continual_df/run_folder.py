@@ -101,7 +101,7 @@ class RunFolder:
         predictions: pd.DataFrame,
         state: dict[str, Any] | None,
         memory: Mapping[str, Tensor] | None,
-        matches: Mapping[str, int] | None = None,
+        notes: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the predictions after task ``number`` and ``tasks/number``, whose renaming commits the task.
 
@@ -110,7 +110,7 @@ class RunFolder:
             predictions: One row an image.
             state: The checkpoint; None where only the predictions are to be written.
             memory: Columns of ``memory.parquet``, one entry a remembered image: its row, and what is kept beside it.
-            matches: Content of ``matches.json``: classes named so far -> head, as numbered before, of the cluster that each was found to be.
+            notes: File name -> content of further JSON files.
         """
         name = f"predictions/task_{number}.parquet"
         self._write(name, lambda path: predictions.to_parquet(path, index=False))
@@ -123,8 +123,8 @@ class RunFolder:
                 arrays = {column: values.numpy() for column, values in memory.items()}
                 columns = {column: list(array) if array.ndim > 1 else array for column, array in arrays.items()}
                 pd.DataFrame(columns).to_parquet(folder / "memory.parquet", index=False)
-            if matches is not None:
-                (folder / "matches.json").write_text(json.dumps(matches) + "\n", encoding="utf-8")
+            for name, content in (notes or {}).items():
+                (folder / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
 
     def last_task(self) -> int:
         """Return the number of the last task that is committed, 0 before the first."""
@@ -137,9 +137,13 @@ class RunFolder:
         Raises:
             CheckpointError: If it is damaged, naming the one before.
         """
-        path = self.path / "tasks" / str(number)
-        self._verify(path / CHECKPOINT, f"Remove the folder '{path}' to continue from {self._before(number)}.")
-        return load_checkpoint(path / CHECKPOINT)
+        path = self.checkpoint(number)
+        self._verify(path, f"Remove the folder '{path.parent}' to continue from {self._before(number)}.")
+        return load_checkpoint(path)
+
+    def checkpoint(self, number: int) -> Path:
+        """Return the checkpoint of ``tasks/number``."""
+        return self.path / "tasks" / str(number) / CHECKPOINT
 
     def has_predictions(self, number: int) -> bool:
         """Return whether the predictions after task ``number`` are there."""
@@ -153,19 +157,14 @@ class RunFolder:
         """Return the checkpoint of task ``number`` when its training has ended and nothing has been selected."""
         return self._steps(number) / "fitted.ckpt"
 
+    def search(self, number: int) -> Path:
+        """Return the checkpoint of the search in task ``number``."""
+        return self._steps(number) / "search.ckpt"
+
     def steps(self, number: int) -> list[Path]:
         """Return the checkpoints within task ``number``, the oldest first."""
         found = [path for path in self._steps(number).glob("step_*.ckpt") if re.fullmatch(r"step_\d+", path.stem)]
         return sorted(found)
-
-    def load_step(self, path: Path, number: int) -> dict[str, Any]:
-        """Return the content of a checkpoint within task ``number``.
-
-        Raises:
-            CheckpointError: If it is damaged, naming the one before.
-        """
-        self.verify_step(path, number)
-        return load_checkpoint(path)
 
     def verify_step(self, path: Path, number: int) -> None:
         """Refuse a damaged checkpoint within task ``number``.

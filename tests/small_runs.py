@@ -172,6 +172,9 @@ def fingerprint(run: Path) -> dict[str, bytes]:
                 for phase, cost in task["phases"].items():
                     kept = {key: cost[key] for key in ("flops", "images", "steps")}
                     found[f"{name}:{task['task']}.{phase}"] = json.dumps(kept).encode()
+        elif path.name == "search.json":
+            trials = json.loads(path.read_text())["trials"]
+            found[name] = json.dumps([{**trial, "seconds": None} for trial in trials]).encode()
         elif name not in (".lock", "config.yaml"):
             found[name] = path.read_bytes()
     return found

@@ -50,11 +50,13 @@ ABOVE_GROUND = {
     "run_folder": ("data",),
     "methods": ("losses", "models", "memory", "data", "forgeries", "evaluation"),
     "extraction": ("data", "methods"),
-    "loop": ("memory", "data", "evaluation", "methods", "run_folder", "callbacks", "extraction"),
+    "sizes": ("models",),
+    "search": ("callbacks", "data", "memory", "methods"),
+    "loop": ("memory", "data", "evaluation", "methods", "run_folder", "callbacks", "extraction", "search", "sizes"),
 }
 """Part -> the parts that it may import besides the ground and itself; commands may import all of them."""
 
-HOME = {"avalanche": "data", "faiss": "models", "timm": "models", "matplotlib": "plots"}
+HOME = {"avalanche": "data", "faiss": "models", "optuna": "search", "timm": "models", "matplotlib": "plots"}
 """Library -> the one part that imports it."""
 
 WITHOUT_TORCH = ("audit", "evaluation", "plots", "errors", "files", "class_names", "labels", "randomness", "cost")
@@ -161,7 +163,7 @@ def test_library_is_imported_in_one_folder(library: str, home: str) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("library", ["avalanche", "faiss"])
+@pytest.mark.parametrize("library", ["avalanche", "faiss", "optuna"])
 def test_slow_library_is_imported_inside_functions_only(library: str) -> None:
     wrong = [one.place for one in IMPORTS if one.name.split(".")[0] == library and one.at_import]
     assert wrong == []

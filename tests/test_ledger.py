@@ -216,7 +216,7 @@ def test_totals_are_the_sum_over_tasks_and_phases() -> None:
             with ledger.step({name: task + 1}, (name, task)):
                 multiply(task + 1)
     written = json.loads(json.dumps(ledger.to_json()))
-    assert written["schema"] == 1
+    assert written["schema"] == 2
     assert [entry["task"] for entry in written["tasks"]] == [0, 1, 2]
     for field in ["flops", "seconds", "images", "steps"]:
         parts = [cost[field] for entry in written["tasks"] for cost in entry["phases"].values()]

@@ -29,6 +29,7 @@ from continual_df.requeue import Requeue, remove_leftovers
 from continual_df.run_folder import RunFolder
 from continual_df.run_lock import run_lock
 from continual_df.run_state import RunState
+from continual_df.search.trials import SearchTools
 from continual_df.stop_signals import StopSignals
 from continual_df.task import Task
 
@@ -98,7 +99,8 @@ def _train(
     cli: StreamCLI, folder: RunFolder, console: Console, signals: StopSignals, requeue: Requeue
 ) -> dict[str, Any]:
     log = MetricsLog(folder.path / "metrics.csv")
-    ledger = ComputeLedger(Ledger(), max_flops=cli.config_init["max_flops"])
+    max_flops, max_flops_total = cli.config_init["max_flops"], cli.config_init["max_flops_total"]
+    ledger = ComputeLedger(Ledger(), max_flops, max_flops_total)
     across_tasks = [callback for callback in cli.callbacks if getattr(callback, "across_tasks", False)]
     state = RunState(ledger.ledger, log, across_tasks)
     checkpoint = StepCheckpoint(cli.config_init["checkpoint"], folder, state, signals, requeue)
@@ -112,7 +114,13 @@ def _train(
     def make_trainer(number: int) -> pl.Trainer:
         return cli.make_trainer(number, folder, log, checkpoint, ledger)
 
-    return run_stream(cli.model, cli.datamodule, make_trainer, folder, checkpoint, report)
+    def make_trial(first: pl.Callback, share: float) -> pl.Trainer:
+        budget = None if max_flops is None else share * max_flops
+        return cli.make_trial(folder, first, ComputeLedger(ledger.ledger, budget, max_flops_total))
+
+    search = SearchTools(cli.config_init["search"], cli.build_method, make_trial, cli.config["seed_everything"])
+    searching = search if search.settings.trials else None
+    return run_stream(cli.model, cli.datamodule, make_trainer, folder, checkpoint, report, searching)
 
 
 def _how_to_go_on(folder: RunFolder | None) -> str:

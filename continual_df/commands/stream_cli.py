@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import itertools
 import re
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
@@ -30,6 +31,7 @@ from continual_df.methods import Method
 from continual_df.metrics_log import MetricsLog
 from continual_df.models.detector import TimmDetector
 from continual_df.run_folder import RunFolder
+from continual_df.search.space import Search
 
 CLASSES = (
     *readers.__all__,
@@ -96,15 +98,41 @@ class StreamCLI(LightningCLI):
         )
         parser.add_argument("--max_flops", type=float | None, default=None, help="training FLOPs of each task at most")
         parser.add_argument(
+            "--max_flops_total", type=float | None, default=None, help="training FLOPs of all tasks together at most"
+        )
+        parser.add_argument(
             "--resume", type=str | None, default=None, help="run folder to continue, in place of a config"
         )
         parser.add_class_arguments(CheckpointSchedule, "checkpoint")
+        parser.add_class_arguments(Search, "search")
         parser.link_arguments("seed_everything", "data.init_args.seed")
 
     def instantiate_classes(self) -> None:
         """Instantiate everything but the Trainer."""
         self.config_init = self.parser.instantiate(self.config)
+        for name in self.config_init["search"].space:
+            if not name.startswith("model.") or name not in self.config:
+                near = difflib.get_close_matches(
+                    name, [key for key in self.config.keys() if key.startswith("model.")], n=1
+                )
+                hint = f"; did you mean '{near[0]}'?" if near else "."
+                raise ConfigError(f"search.space: the method has no setting '{name}'{hint}")
         self.model, self.datamodule = self.config_init["model"], self.config_init["data"]
+
+    def build_method(self, values: dict[str, Any]) -> Method:
+        """Return the method newly made, with ``values`` in place of its settings.
+
+        Raises:
+            ConfigError: If it refuses one.
+        """
+        config = copy.deepcopy(self.config)
+        for name, value in values.items():
+            config[name] = value
+        try:
+            method: Method = self.parser.instantiate(config)["model"]
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"search.space: the method refuses {values}: {first_alternative(str(error))}") from error
+        return method
 
     @property
     def callbacks(self) -> list[pl.Callback]:
@@ -131,24 +159,37 @@ class StreamCLI(LightningCLI):
         The YAML's are copied from their pristine state (a reused EarlyStopping keeps the last task's best), but those that
         say ``across_tasks = True``. ModelCheckpoints without a folder write into the run folder.
         """
-        settings = dict(self.config_init["trainer"])
-        for name in ("strategy", "profiler"):  # objects of the YAML; a second Trainer refuses a used one
-            settings[name] = copy.deepcopy(settings[name])
         callbacks = [cb if getattr(cb, "across_tasks", False) else copy.deepcopy(cb) for cb in self.callbacks]
         for callback in callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(folder.epochs(number))
+        log.task = number
+        extra = self.config_init["trainer"]["logger"]
+        loggers = extra if isinstance(extra, list) else [] if extra in (None, True, False) else [extra]
+        return self._trainer(folder, [first, *callbacks, last], [log, *loggers])
+
+    def make_trial(self, folder: RunFolder, first: pl.Callback, last: pl.Callback) -> pl.Trainer:
+        """Return a fresh Trainer for a trial of a search: it logs nothing, and writes no checkpoint.
+
+        All callbacks of the YAML are copied, those that say ``across_tasks = True`` too: a trial leaves no trace in them.
+        """
+        callbacks = [copy.deepcopy(cb) for cb in self.callbacks if not isinstance(cb, ModelCheckpoint)]
+        return self._trainer(folder, [first, *callbacks, last], False)
+
+    def _trainer(
+        self, folder: RunFolder, callbacks: list[pl.Callback], loggers: list[Any] | Literal[False]
+    ) -> pl.Trainer:
+        settings = dict(self.config_init["trainer"])
+        for name in ("strategy", "profiler"):  # objects of the YAML; a second Trainer refuses a used one
+            settings[name] = copy.deepcopy(settings[name])
         if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
             raise ConfigError(
                 "trainer.callbacks: StochasticWeightAveraging keeps state that no checkpoint holds, so a run with it cannot be "
                 "resumed. Use EMAWeightAveraging, or WeightAveraging (Lightning 2.6)."
             )
-        if settings["enable_checkpointing"] is None:
+        if settings["enable_checkpointing"] is None or loggers is False:
             settings["enable_checkpointing"] = any(isinstance(cb, ModelCheckpoint) for cb in callbacks)
-        log.task = number
-        extra = settings["logger"]
-        loggers = extra if isinstance(extra, list) else [] if extra in (None, True, False) else [extra]
-        settings |= {"callbacks": [first, *callbacks, last], "logger": [log, *loggers]}
+        settings |= {"callbacks": callbacks, "logger": loggers}
         if any(isinstance(plugin, CheckpointIO) for plugin in self._plugins):
             raise ConfigError("trainer.plugins: a run folder keeps its checkpoints by itself; remove the CheckpointIO.")
         settings["plugins"] = [*copy.deepcopy(self._plugins), VerifiedCheckpointIO()]

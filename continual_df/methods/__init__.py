@@ -3,6 +3,7 @@
 from continual_df.methods.base import Method, Prediction
 from continual_df.methods.brick import Brick
 from continual_df.methods.cddb import CDDBReplay
+from continual_df.methods.class_transfer import ClassTransfer
 from continual_df.methods.cored import CoReD
 from continual_df.methods.cpl import CPL
 from continual_df.methods.der import DERpp
@@ -24,6 +25,7 @@ from continual_df.methods.replay import Replay
 from continual_df.methods.s_prompts import SPrompts
 from continual_df.methods.sim_gcd import SimGCD
 from continual_df.methods.sur_lid import SURLID
+from continual_df.methods.transfer import Transfer
 
 __all__ = [
     "CPL",
@@ -33,6 +35,7 @@ __all__ = [
     "SURLID",
     "Brick",
     "CDDBReplay",
+    "ClassTransfer",
     "CoReD",
     "DERpp",
     "DevFDLike",
@@ -51,4 +54,5 @@ __all__ = [
     "Replay",
     "SPrompts",
     "SimGCD",
+    "Transfer",
 ]

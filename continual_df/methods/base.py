@@ -124,6 +124,10 @@ class Method(pl.LightningModule):
     def end_task(self, task: Task, rows: Rows, extract: Extract) -> None:
         """Select memory and prototypes from the task's training ``rows``; nothing by default."""
 
+    def notes(self) -> dict[str, Any]:
+        """Return what the run folder keeps of the task that has ended beside its checkpoint: JSON content by file name."""
+        return {}
+
     def forward(self, image: Tensor) -> Prediction:
         """Return what the method says of ``image`` (B, C, H, W) in [0, 1]."""
         features = self.detector(image).pooled_BD

@@ -182,6 +182,10 @@ class OpenWorldStream(CPL):
             similarity_N1, _ = self.bank.search(feature_ND, 1, torch.arange(self.num_known))
             self.bank.calibration.calibrate(similarity_N1[:, 0])
 
+    def notes(self) -> dict[str, Any]:
+        """Return the classes named so far -> head, as numbered before, of the cluster that each was found to be."""
+        return {"matches.json": self.matches}
+
     def get_extra_state(self) -> dict[str, int]:
         """Return the matches for the checkpoint."""
         return dict(self.matches)

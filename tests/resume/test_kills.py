@@ -39,6 +39,25 @@ def runs(
     return SmallRuns(fork_server, tmp_path_factory.mktemp("kills"), config)
 
 
+SEARCH = {
+    "trials": 3,
+    "space": {"model.init_args.optimizer.init_args.lr": {"low": 0.003, "high": 0.3, "log": True}},
+    "prune_after": 1,
+}
+
+
+@pytest.mark.parametrize("method", ["Replay", "Transfer"])
+def test_a_search_that_is_killed_within_a_trial_ends_as_if_it_had_not_been(
+    method: str, fork_server: ForkServer, small_table: Path, tmp_path: Path
+) -> None:
+    config = {**small_config(small_table, method, callbacks=[{"class_path": "toy.StepCounter"}]), "search": SEARCH}
+    config["model"]["init_args"] |= {"initial": "nearest"} if method == "Transfer" else {}
+    runs = SmallRuns(fork_server, tmp_path, config)
+    for share in (0.3, 0.5):
+        assert runs.resume("twice", call=int(share * runs.whole.calls)).status == -signal.SIGKILL, runs.log("twice")
+    runs.check("twice")
+
+
 def test_two_kills_at_random_writes_leave_no_trace(runs: SmallRuns) -> None:
     rng = np.random.default_rng(0)
     within: list[Path] = []

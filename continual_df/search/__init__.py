@@ -1,0 +1,1 @@
+"""Search of hyper-parameters inside a task, on its own validation split."""
