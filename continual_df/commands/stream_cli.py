@@ -112,9 +112,8 @@ class StreamCLI(LightningCLI):
         self.config_init = self.parser.instantiate(self.config)
         for name in self.config_init["search"].space:
             if not name.startswith("model.") or name not in self.config:
-                near = difflib.get_close_matches(
-                    name, [key for key in self.config.keys() if key.startswith("model.")], n=1
-                )
+                known = [key for key, _ in self.config.items() if key.startswith("model.")]
+                near = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean '{near[0]}'?" if near else "."
                 raise ConfigError(f"search.space: the method has no setting '{name}'{hint}")
         self.model, self.datamodule = self.config_init["model"], self.config_init["data"]
