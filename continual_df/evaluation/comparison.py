@@ -13,9 +13,20 @@ from continual_df.evaluation.run_summary import SEPARATOR, Row
 from continual_df.evaluation.seed_groups import group_by_seed, tell_apart
 
 SCORES = ("average_auc", "forgetting", "bwt", "fwt", "average_incremental", "plasticity")
-COSTS = ("memory_images", "memory_bytes", "train_flops", "train_seconds")
+COSTS = (
+    "memory_images",
+    "memory_bytes",
+    "train_flops",
+    "train_seconds",
+    "pretrain_flops",
+    "search_flops",
+    "parameters",
+    "stored_bytes",
+)
 FINAL = "final_auc"
 LOWER_IS_BETTER = ("forgetting", *COSTS)
+WHOLE = ("memory_images", "train_seconds")
+"""Costs that are shown as whole numbers; of the others, three digits in all."""
 
 
 class Quantity(NamedTuple):
@@ -53,9 +64,7 @@ class MethodRows:
 
     def spread(self, quantity: Quantity) -> Spread:
         """Return mean and standard deviation of ``quantity`` over the runs in which it was measured."""
-        found = [value for row in self.rows if (value := _value(row, quantity)) is not None]
-        deviation = float(np.std(found, ddof=1)) if len(found) > 1 else None
-        return Spread(float(np.mean(found)) if found else None, deviation, len(found))
+        return spread_of([_value(row, quantity) for row in self.rows])
 
 
 @dataclass(frozen=True)
@@ -76,10 +85,11 @@ class StreamComparison:
 
     @property
     def quantities(self) -> list[Quantity]:
-        """Everything that can be compared, in the order of tables."""
+        """Everything that can be compared, in the order of tables; costs that no method has are left out."""
         finals = [Quantity(FINAL, position) for position in range(len(self.tasks))]
         attribution = [*self.attribution(), *(quantity for name in self.sources for quantity in self.attribution(name))]
-        return [*map(Quantity, SCORES), *finals, *attribution, *map(Quantity, COSTS)]
+        costs = [quantity for quantity in map(Quantity, COSTS) if self._measured([quantity])]
+        return [*map(Quantity, SCORES), *finals, *attribution, *costs]
 
     def attribution(self, source: str | None = None) -> list[Quantity]:
         """Return the scores of attribution, over all images or inside ``source``; empty if no method has any."""
@@ -105,19 +115,31 @@ class StreamComparison:
     def best(self, quantity: Quantity) -> list[bool]:
         """Return for each method whether none is better, to the digits of `rounded`; all False for a single method."""
         means = [method.spread(quantity).mean for method in self.methods]
-        values = [None if mean is None else rounded(quantity, mean) for mean in means]
-        known = [value for value in values if value is not None]
-        if len(self.methods) < 2 or not known:
-            return [False] * len(self.methods)
-        goal = min(known) if quantity.name in LOWER_IS_BETTER else max(known)
-        return [value == goal for value in values]
+        return best_of(quantity.name, means, lowest=quantity.name in LOWER_IS_BETTER)
 
 
-def rounded(quantity: Quantity, value: float) -> float:
+def best_of(name: str, means: Sequence[float | None], lowest: bool) -> list[bool]:
+    """Return for each of several means of ``name`` whether none is better, to the digits of `rounded`; all False for one."""
+    values = [None if mean is None else rounded(name, mean) for mean in means]
+    known = [value for value in values if value is not None]
+    if len(means) < 2 or not known:
+        return [False] * len(means)
+    goal = min(known) if lowest else max(known)
+    return [value == goal for value in values]
+
+
+def spread_of(values: Sequence[float | None]) -> Spread:
+    """Return mean and standard deviation of what was measured."""
+    found = [value for value in values if value is not None]
+    deviation = float(np.std(found, ddof=1)) if len(found) > 1 else None
+    return Spread(float(np.mean(found)) if found else None, deviation, len(found))
+
+
+def rounded(name: str, value: float) -> float:
     """Return ``value`` to the digits that tables show: three behind the point, for costs whole ones or three in all."""
-    if quantity.name in ("memory_bytes", "train_flops"):
-        return float(f"{value:.3g}")
-    return float(round(value)) if quantity.name in COSTS else round(value, 3) + 0.0
+    if name in WHOLE:
+        return float(round(value))
+    return float(f"{value:.3g}") if name in COSTS else round(value, 3) + 0.0
 
 
 def compare_rows(rows: Sequence[Row], details: Sequence[str]) -> list[StreamComparison]:
@@ -154,14 +176,15 @@ def describe_difference(stream: StreamComparison, other: StreamComparison) -> st
 def _methods(rows: Sequence[Row], details: Sequence[str], positions: list[int]) -> list[MethodRows]:
     """Return the methods among the rows of one stream."""
     groups = group_by_seed(
-        [(rows[at]["method"], rows[at]["recipe"]) for at in positions], [_seed(rows[at]) for at in positions]
+        [(rows[at]["method"], rows[at]["recipe"]) for at in positions], [seed_of(rows[at]) for at in positions]
     )
     members = [[positions[index] for index in group] for group in groups]
     names = tell_apart([str(rows[group[0]]["method"]) for group in members], [details[group[0]] for group in members])
     return [MethodRows(name, [rows[at] for at in group], group) for name, group in zip(names, members, strict=True)]
 
 
-def _seed(row: Row) -> int | None:
+def seed_of(row: Row) -> int | None:
+    """Return the seed of a run, None where its config had none."""
     seed = row["seed"]
     return seed if isinstance(seed, int) else None
 
