@@ -77,7 +77,7 @@ OWN_NAMES = {"dfdc_faceswap", "sd21", "flux1", *FORGED}
 
 SMALL: dict[str, Any] = {
     "trainer": {"max_epochs": 1, "limit_train_batches": 1},
-    "model": {"init_args": {"detector": {"init_args": {"pretrained": False, "weights": None}}}},
+    "model": {"init_args": {"detector": {"init_args": {"pretrained": False, "weights": None, "pretrain_flops": None}}}},
     "data": {"init_args": {"image_size": 32, "counts": None}},
 }
 """One epoch of one batch, a small detector, and as many images as there are; nothing else is overridden."""

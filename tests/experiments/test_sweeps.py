@@ -41,7 +41,7 @@ CHEAPEST = ("finetune", "lower")
 
 SMALL = """
 trainer: {max_epochs: 1, limit_train_batches: 1}
-model: {init_args: {detector: {init_args: {backbone: test_resnet, pretrained: false, weights: null, model_args: {output_stride: 16}}}}}
+model: {init_args: {detector: {init_args: {backbone: test_resnet, pretrained: false, weights: null, pretrain_flops: null, model_args: {output_stride: 16}}}}}
 data: {init_args: {image_size: 32}}
 """
 """Detector and size, with a last map of 2 x 2 for places, one epoch of one batch; nothing else is overridden."""
