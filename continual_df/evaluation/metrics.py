@@ -76,6 +76,32 @@ def fake_accuracy(label: ArrayLike, score: ArrayLike, threshold: float = 0.5) ->
     return accuracy(label_N[label_N == 1], score_N[label_N == 1], threshold)
 
 
+def top1(class_id: ArrayLike, logit_NC: ArrayLike, among: ArrayLike) -> float:
+    """Return the share of images whose largest logit, of the classes ``among`` alone, is that of their class; NaN for none.
+
+    Of equal logits the first class counts.
+
+    Args:
+        class_id: (N,) true class, each one of ``among``.
+        logit_NC: Logits by class id.
+        among: Class ids that compete: in a task-aware reading those of the image's own task, whose head is known.
+
+    Raises:
+        ValueError: If a class is not among those that compete, or has no logit.
+    """
+    class_N, own_K = np.asarray(class_id, dtype=np.int64), np.unique(np.asarray(among, dtype=np.int64))
+    logit = np.asarray(logit_NC, dtype=np.float64)
+    if not np.isin(class_N, own_K).all():
+        raise ValueError(
+            f"class_id must be among {own_K.tolist()}, got {sorted(set(class_N.tolist()) - set(own_K.tolist()))}"
+        )
+    if len(own_K) and (own_K[0] < 0 or own_K[-1] >= logit.shape[1]):
+        raise ValueError(f"among must be classes with a logit, 0 to {logit.shape[1] - 1}, got {own_K.tolist()}")
+    if not len(class_N):
+        return float("nan")
+    return float(np.mean(own_K[logit[:, own_K].argmax(axis=1)] == class_N))
+
+
 def best_threshold(label: ArrayLike, score: ArrayLike) -> float:
     """Return the threshold with the best balanced accuracy, (R.Acc + F.Acc) / 2; NaN for one class.
 

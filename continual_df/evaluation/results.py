@@ -22,10 +22,12 @@ from continual_df.evaluation.image_sets import ImageSet, is_control, method_sets
 from continual_df.evaluation.open_world_results import open_world_results
 from continual_df.evaluation.run_files import RunFiles, prediction_files, read_run
 from continual_df.files import renamed
+from continual_df.labels import REAL_METHOD
 
 FRAME_METRICS = ("auc", "ap", "eer", "acc", "acc_val", "racc", "facc")
 VIDEO_METRICS = ("auc_video", "ap_video", "eer_video", "acc_video")
-METRICS = (*FRAME_METRICS, *VIDEO_METRICS)
+DETECTION_METRICS = (*FRAME_METRICS, *VIDEO_METRICS)
+METRICS = (*DETECTION_METRICS, "top1")
 
 LOWER_IS_BETTER = ("eer", "eer_video")
 """Their forgetting, first_minus_last, bwt and fwt are those of the negated matrix: positive forgetting and negative
@@ -52,7 +54,9 @@ def evaluate_run(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
     AUC, AP and EER rank by the logit, since probabilities saturate; ``acc``, ``racc`` and ``facc`` cut P(fake) at 0.5,
     ``acc_val`` at the threshold with the best balanced accuracy on the validation images of the tasks so far; the
     ``*_video`` metrics take the mean of P(fake) over a video. Images without a prediction are left out and counted in
-    ``notes``; a cell without any is null.
+    ``notes``; a cell without any is null. ``top1`` is the share of a task's test images whose largest class logit among the task's
+    own classes (its methods, and real where it has reals) is the right one, as where the task is known; a cell is null where
+    the method predicts no class logits, or has none yet for one of these classes.
 
     Args:
         run: The run folder.
@@ -61,7 +65,7 @@ def evaluate_run(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
     Returns:
         ``schema``, ``stream`` (its name), ``measured`` (rows with predictions), ``has_videos`` (False where video
         metrics are those of single images), ``tasks``, ``matrices`` ((T + 1, T) lists by metric), ``summary`` (by
-        metric, see `matrix`), ``methods`` (by metric and method one value per row), ``controls``, ``intervals``,
+        metric, see `matrix`), ``methods`` (by metric, but ``top1``, and method one value per row), ``controls``, ``intervals``,
         ``thresholds`` (per row) and ``notes``; and ``open_world`` (see `open_world_results`) where the run has that.
 
     Raises:
@@ -72,7 +76,7 @@ def evaluate_run(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
     notes = _notes_on_sets(files, tasks, methods)
     rows = range(len(tasks) + 1)
     cells = {metric: np.full((len(rows), len(tasks)), np.nan) for metric in METRICS}
-    lines = {metric: {name: np.full(len(rows), np.nan) for name in methods} for metric in METRICS}
+    lines = {metric: {name: np.full(len(rows), np.nan) for name in methods} for metric in DETECTION_METRICS}
     thresholds = np.full(len(rows), np.nan)
     video, group = metrics.video_codes(files.frame), files.frame["group"].to_numpy(dtype=object)
     scores, incomplete = None, set[int]()
@@ -88,6 +92,7 @@ def evaluate_run(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
             measured[test.key] = _measure(test, scores)
             for metric, value in measured[test.key].items():
                 cells[metric][row, column] = value
+        cells["top1"][row] = _top1(files, row, tasks)
         for name, test in methods.items():
             for metric, value in (measured.get(test.key) or _measure(test, scores)).items():
                 lines[metric][name][row] = value
@@ -129,7 +134,7 @@ def write_results(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
 
 
 def load_results(run: Path) -> dict[str, Any]:
-    """Return ``results.json`` if it covers all predictions of ``run``, else evaluate the run anew.
+    """Return ``results.json`` if it covers all predictions of ``run`` and all metrics, else evaluate the run anew.
 
     Raises:
         RunFolderError: If the run cannot be evaluated.
@@ -140,7 +145,11 @@ def load_results(run: Path) -> dict[str, Any]:
             stored = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise RunFolderError(f"{path}: not JSON ({error}). Run 'continual-df evaluate {run}'.") from None
-        if isinstance(stored, dict) and stored.get("measured") == list(prediction_files(run)):
+        if (
+            isinstance(stored, dict)
+            and stored.get("measured") == list(prediction_files(run))
+            and set(METRICS) <= set(stored.get("matrices", {}))
+        ):
             return stored
     return evaluate_run(run)
 
@@ -188,6 +197,26 @@ def _measure(test: ImageSet, scores: Scores) -> dict[str, float]:
             "eer_video": metrics.equal_error_rate(label_V, fake_V),
             "acc_video": metrics.accuracy(label_V, fake_V),
         }
+
+
+def _top1(files: RunFiles, row: int, tasks: list[ImageSet]) -> NDArray[np.float64]:
+    """Return (T,) the top-1 accuracy on every task's test images after ``row`` tasks, NaN where there are no logits for it."""
+    found = np.full(len(tasks), np.nan)
+    heads = files.head_logits(row)
+    if heads is None:
+        return found
+    # later heads are those of clusters, or of classes that the method does not know yet; row 0 follows the first begin_task
+    num_known = min(len(files.tasks[max(row, 1) - 1].get("class_ids", {})), heads.logit_MK.shape[1])
+    place = np.full(len(files.frame), -1)
+    place[heads.sample_M] = np.arange(len(heads.sample_M))
+    for column, (entry, test) in enumerate(zip(files.tasks, tasks, strict=True)):
+        names = [*entry["methods"], *([REAL_METHOD] if (test.label == 0).any() else [])]
+        ids = {name: entry.get("class_ids", {}).get(name, num_known) for name in names}
+        if max(ids.values()) < num_known:
+            sample = test.sample[place[test.sample] >= 0]
+            class_id = files.classes.iloc[sample].map(ids).to_numpy(dtype=np.int64)
+            found[column] = metrics.top1(class_id, heads.logit_MK[place[sample]], list(ids.values()))
+    return found
 
 
 def _threshold(files: RunFiles, row: int, fake: NDArray[np.float64], notes: list[str]) -> float:

@@ -16,6 +16,7 @@ from continual_df.evaluation.metrics import (
     equal_error_rate,
     fake_accuracy,
     real_accuracy,
+    top1,
     video_mean,
 )
 
@@ -147,3 +148,25 @@ def test_video_mean_without_the_column_keeps_every_image() -> None:
 def test_wrong_input_is_named(label: ArrayLike, score: ArrayLike, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         auc(label, score)
+
+
+def test_top1_lets_only_the_named_classes_compete() -> None:
+    logit = [[9.0, 1.0, 2.0, 0.0], [9.0, 3.0, 2.0, 0.0], [0.0, 1.0, 1.0, 5.0]]
+    assert top1([2, 1, 2], logit, [1, 2]) == pytest.approx(2 / 3)  # of equal logits the first: class 1
+    assert top1([2, 1, 2], logit, [2, 1, 0]) == 0
+    assert np.isnan(top1([], np.empty((0, 4)), [1, 2]))
+
+
+def test_top1_equals_a_naive_count_whatever_the_order_of_classes() -> None:
+    generator = np.random.default_rng(0)
+    logit, own = generator.normal(size=(200, 6)), [1, 3, 4]
+    true = generator.choice(own, size=200)
+    right = [max(own, key=lambda c: row[c]) == label for row, label in zip(logit, true, strict=True)]
+    assert top1(true, logit, own) == top1(true, logit, own[::-1]) == np.mean(right)
+
+
+def test_top1_refuses_classes_that_cannot_win() -> None:
+    with pytest.raises(ValueError, match=r"class_id must be among \[1, 2\], got \[0\]"):
+        top1([0], [[1.0, 2.0, 3.0]], [1, 2])
+    with pytest.raises(ValueError, match=r"0 to 1, got \[1, 2\]"):
+        top1([1], [[1.0, 2.0]], [1, 2])

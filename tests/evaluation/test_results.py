@@ -13,7 +13,7 @@ import pytest
 from scipy.special import expit
 
 from continual_df.errors import RunFolderError
-from continual_df.evaluation.results import METRICS, evaluate_run, write_results
+from continual_df.evaluation.results import METRICS, evaluate_run, load_results, write_results
 from tests.runs import RunBuilder, WriteRun
 
 
@@ -184,6 +184,60 @@ def test_one_class_test_set_is_null_and_said_once(tmp_path: Path) -> None:
     said = [note for note in result["notes"] if "task 'b'" in note]
     assert said == ["task 'b': its test set has no reals, so AUC, AP and EER are null"]
     assert result["summary"]["auc"]["average"] == 1.0  # of the task that has both classes
+
+
+def write_class_run(folder: Path, logits: dict[int, dict[int, list[float]]]) -> Path:
+    """Write a run of tasks a+b (without reals), c (with reals) and a+b again; class logits by row and sample."""
+    builder = RunBuilder([["a", "b"], ["c"], ["a", "b"]])
+    for method, tasks in (("a", [0, 2]), ("a", [0, 2]), ("b", [0, 2]), ("c", [1]), ("real", [1])):
+        builder.add(method, tasks)
+    run = builder.write(folder, {row: np.zeros(5) for row in range(4)})
+    stream = json.loads((run / "stream.json").read_text())
+    class_ids = {"real": 0, "a": 1, "b": 2, "c": 3}
+    for task, num in zip(stream["tasks"], (3, 4, 4), strict=True):
+        task["class_ids"] = dict(list(class_ids.items())[:num])
+    (run / "stream.json").write_text(json.dumps(stream))
+    for row, by_sample in logits.items():
+        path = run / "predictions" / f"task_{row}.parquet"
+        table = pd.read_parquet(path)
+        for head in range(len(by_sample[0])):
+            table[f"logit_method_{head}"] = [by_sample[sample][head] for sample in table["sample"]]
+        table.to_parquet(path)
+    return run
+
+
+def test_top1_is_over_the_classes_of_the_task_that_have_a_head(tmp_path: Path) -> None:
+    first = {0: [9.0, 2, 1], 1: [9.0, 1, 2], 2: [9.0, 1, 2], 3: [0.0, 0, 0], 4: [0.0, 0, 0]}
+    later = {0: [9.0, 2, 1, 8], 1: [9.0, 2, 1, 8], 2: [9.0, 1, 2, 8], 3: [1.0, 9, 9, 0], 4: [1.0, 9, 9, 0]}
+    # after task 1 a fourth head is that of a cluster, not of class c
+    cluster = {sample: [*row, 5.0] for sample, row in first.items()}
+    result = evaluate_run(write_class_run(tmp_path / "run", {0: first, 1: cluster, 2: later}), num_draws=1)
+    two = pytest.approx(2 / 3)
+    assert result["matrices"]["top1"] == [[two, None, two], [two, None, two], [1, 0.5, 1], [None, None, None]]
+    assert result["summary"]["top1"]["average"] == pytest.approx((1 + 0.5) / 2)
+    assert result["summary"]["top1"]["plasticity"] == pytest.approx((2 / 3 + 0.5) / 2)
+    assert "top1" not in result["methods"]
+
+
+def test_images_without_class_logits_do_not_count_in_top1(tmp_path: Path) -> None:
+    first = {0: [9.0, 2, 1], 1: [np.nan] * 3, 2: [9.0, 1, 2], 3: [0.0, 0, 0], 4: [0.0, 0, 0]}
+    result = evaluate_run(write_class_run(tmp_path / "run", {1: first}), num_draws=1)
+    assert result["matrices"]["top1"][1] == [1, None, 1]
+
+
+def test_top1_is_null_where_the_method_tells_no_classes_apart(write_run: WriteRun) -> None:
+    result = evaluate_run(write_run("run"), num_draws=1)
+    assert {value for row in result["matrices"]["top1"] for value in row} == {None}
+    assert set(result["summary"]["top1"].values()) == {None}
+
+
+def test_results_from_before_a_metric_are_computed_anew(tmp_path: Path) -> None:
+    run = write_class_run(tmp_path / "run", {})
+    stored = write_results(run, num_draws=1)
+    assert load_results(run) == stored
+    del stored["matrices"]["top1"]
+    (run / "results.json").write_text(json.dumps(stored))
+    assert set(load_results(run)["matrices"]) == set(METRICS)
 
 
 def test_row_zero_without_predictions_is_null(tmp_path: Path) -> None:
