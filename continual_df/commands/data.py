@@ -1,4 +1,4 @@
-"""``continual-df data``: check a data set for leaks, or build its frame table."""
+"""``continual-df data``: check a data set for leaks, build its frame table, or write a stream of NEVIS'22."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ FOUND = 1
 
 
 def main(argv: list[str]) -> int:
-    """Run ``data check`` or ``data build`` and return its exit status."""
+    """Run ``data check``, ``data build`` or ``data nevis`` and return its exit status."""
     parser = argparse.ArgumentParser(
-        prog="continual-df data", description="Check a data set, or build its frame table."
+        prog="continual-df data", description="Check a data set, build its frame table, or write a stream of NEVIS'22."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     check = commands.add_parser(
@@ -33,6 +33,12 @@ def main(argv: list[str]) -> int:
     build = commands.add_parser("build", help="write the frame table as Parquet and print its counts")
     build.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .parquet file to write")
     build.add_argument("--hash", action="store_true", help="store a hash of every file in the column 'hash'")
+    nevis = commands.add_parser(
+        "nevis", help="write the settings of a stream of NEVIS'22 over the data sets that are in folders of a folder"
+    )
+    nevis.add_argument("--root", required=True, metavar="DIR", help="folder of the data sets, each in one of its own")
+    nevis.add_argument("--stream", choices=("FULL", "SHORT", "TINY"), default="SHORT", help="(default: SHORT)")
+    nevis.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .yaml file to write")
     for command in (check, build):
         command.add_argument(
             "target",
@@ -47,6 +53,10 @@ def main(argv: list[str]) -> int:
         )
         command.add_argument("--all", action="store_true", help="list everything that is skipped, not examples")
     arguments = parser.parse_args(argv)
+    if arguments.command == "nevis":
+        from continual_df.commands.nevis import write_nevis
+
+        return write_nevis(arguments.root, arguments.stream, arguments.out)
     if arguments.fractions and arguments.split_seed is None:
         raise ConfigError("--fractions needs --split-seed: splits are made only with a seed. Add --split-seed 0.")
     if arguments.command == "build" and arguments.output.suffix != ".parquet":
