@@ -114,6 +114,14 @@ class Transfer(Method):
         """Return ``source``, the number of the task that the weights came from (0: the start), and the candidates' accuracy."""
         return {"source.json": {"source": self.source, "accuracy": {str(k): v for k, v in self.accuracy.items()}}}
 
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return where the task's weights came from, for the checkpoint."""
+        return {"source": self.source, "accuracy": dict(self.accuracy)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take it from a checkpoint."""
+        self.source, self.accuracy = state["source"], dict(state["accuracy"])
+
     def target(self, rows: Rows) -> Tensor:
         """Return the classes (N,) that the features should tell apart: real and fake."""
         return rows.label
