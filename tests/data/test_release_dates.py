@@ -6,11 +6,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from continual_df.data.methods import DF40_METHODS, KNOWN_METHODS
 from continual_df.data.readers import forgerynet
 from continual_df.data.release_dates import FILE, release_dates
+from continual_df.data.task_order import Named, by_date, by_permutation
 
 ROWS = list(csv.DictReader(FILE.open(encoding="utf-8", newline="")))
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -60,6 +62,13 @@ def test_methods_of_ai_genbench_lie_in_its_windows() -> None:
     for task in tasks_of("ai_genbench_windows.yaml"):
         first, last = task["name"].split(" to ")
         assert all(first <= dates[method][:7] <= last for method in task["methods"]), task
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_windows_of_ai_genbench_come_in_order_by_date(seed: int) -> None:
+    tasks = [Named(task["name"], tuple(task["methods"])) for task in tasks_of("ai_genbench_windows.yaml")]
+    mixed = [tasks[place] for place in by_permutation(len(tasks), seed)]
+    assert [mixed[place] for place in by_date(mixed).positions] == tasks
 
 
 def test_most_methods_have_a_date() -> None:
