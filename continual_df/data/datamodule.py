@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
@@ -26,7 +27,7 @@ from continual_df.data.table_digest import refuse_other_table
 from continual_df.data.table_splits import SplitSettings, make_splits
 from continual_df.data.task_order import Named, TaskOrder, arrange, check_order
 from continual_df.data.verify import ChangedFiles, verify_files
-from continual_df.errors import StreamError
+from continual_df.errors import LeakError, StreamError
 from continual_df.ranks import rank_and_size
 from continual_df.task import Rows
 
@@ -60,6 +61,7 @@ class StreamDataModule(pl.LightningDataModule):
         self._stream: Stream | None = None
         self._plan: list[Source] = []
         self._task = 0
+        self._allowed: Tensor | None = None
 
     @abstractmethod
     def build(self) -> tuple[Stream, ImageSource]:
@@ -87,8 +89,23 @@ class StreamDataModule(pl.LightningDataModule):
         """Make the next fit train on ``plan`` and validate on the task's own validation split."""
         self._task, self._plan = task, plan
 
+    @contextmanager
+    def confined(self, samples: Tensor) -> Iterator[None]:
+        """Refuse, inside, every loader that would read other images than ``samples``."""
+        self._allowed = samples
+        try:
+            yield
+        finally:
+            self._allowed = None
+
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return the loader of the current task's plan, from where a checkpoint left it."""
+        """Return the loader of the current task's plan, from where a checkpoint left it.
+
+        Raises:
+            LeakError: If it would read images that `confined` leaves out.
+        """
+        for source in self._plan:
+            self._refuse_others(source.rows)
         rank, world_size = rank_and_size()
         epoch, start = self._position()
         sampler = PlanBatchSampler(self._plan, self.seed, self._task, rank, world_size, epoch=epoch, start=start)
@@ -100,7 +117,12 @@ class StreamDataModule(pl.LightningDataModule):
         return self.rows_dataloader(self.stream.rows(self._task, "val"))
 
     def rows_dataloader(self, rows: Rows) -> DataLoader[Any]:
-        """Return a loader of ``rows`` in order, without augmentation; each process gets its share."""
+        """Return a loader of ``rows`` in order, without augmentation; each process gets its share.
+
+        Raises:
+            LeakError: If it would read images that `confined` leaves out.
+        """
+        self._refuse_others(rows)
         rank, world_size = rank_and_size()
         per_process = max(1, self.eval_batch_size // world_size)
         own = torch.arange(rows.num)[rank::world_size]
@@ -110,6 +132,18 @@ class StreamDataModule(pl.LightningDataModule):
             place = torch.cat([own, torch.tensor([rank % rows.num])])
         dataset = RowDataset(DrawDataset(self.images, self.image_size), rows.pick(place), len(own))
         return DataLoader(dataset, batch_size=per_process, **self._loader_options())
+
+    def _refuse_others(self, rows: Rows) -> None:
+        """Refuse rows that `confined` leaves out."""
+        if self._allowed is None:
+            return
+        others = rows.pick(torch.nonzero(~torch.isin(rows.sample, self._allowed)).squeeze(1))
+        if others.num:
+            tasks = sorted({self.stream.tasks[task].number for task in others.task.tolist() if task >= 0})
+            raise LeakError(
+                f"A trial of task {self._task + 1} would read {others.num} images of task(s) {tasks or 'none'} that its method has "
+                "not kept in a memory: no choice in a task may depend on them. Search with another method, or set search.trials to 0."
+            )
 
     def _position(self) -> tuple[int, int]:
         """Return the epoch and the batch with which the Trainer begins; workers draw before it could set the epoch."""
