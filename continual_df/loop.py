@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,8 @@ from continual_df.checkpoint_file import load_checkpoint, save_checkpoint
 from continual_df.data.datamodule import StreamDataModule
 from continual_df.data.stream import Stream
 from continual_df.errors import CheckpointError
-from continual_df.evaluation.results import write_results
+from continual_df.evaluation.results import NUM_DRAWS, write_results
+from continual_df.evaluation.results import Rows as ResultRows
 from continual_df.evaluation.run_summary import memory_size
 from continual_df.extraction import Extraction
 from continual_df.failures import explain_failure
@@ -96,6 +97,7 @@ class _Loop:
     checkpoint: StepCheckpoint
     report: Report
     search: SearchTools | None
+    rows: ResultRows = field(default_factory=dict)
 
     def run(self) -> dict[str, Any]:
         stream, state = self.data.stream, self.checkpoint.state
@@ -205,7 +207,7 @@ class _Loop:
         self.folder.drop_within(task.number)
         self.folder.write_json("compute.json", self._with_files(costs.to_json()))
         last = task is self.data.stream.tasks[-1]
-        results = write_results(self.folder.path) if last else write_results(self.folder.path, DRAWS_BETWEEN)
+        results = write_results(self.folder.path, NUM_DRAWS if last else DRAWS_BETWEEN, self.rows)
         self.report(task, results)
         return results
 

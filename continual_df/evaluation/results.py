@@ -48,7 +48,29 @@ class Scores(NamedTuple):
     group: NDArray[np.object_]
 
 
-def evaluate_run(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
+class Row(NamedTuple):
+    """What the predictions after one number of tasks give, whatever comes later.
+
+    Attributes:
+        threshold: See `Scores`.
+        cells: (T,) by metric.
+        lines: One value by metric and method.
+        notes: Sentences on the row.
+        missing: A sentence on each task, by its column, that lacks predictions.
+    """
+
+    threshold: float
+    cells: dict[str, NDArray[np.float64]]
+    lines: dict[str, dict[str, float]]
+    notes: list[str]
+    missing: dict[int, str]
+
+
+Rows = dict[int, Row]
+"""Rows by number."""
+
+
+def evaluate_run(run: Path, num_draws: int = NUM_DRAWS, rows: Rows | None = None) -> dict[str, Any]:
     """Return the results of a run, finished or not, from its files alone.
 
     AUC, AP and EER rank by the logit, since probabilities saturate; ``acc``, ``racc`` and ``facc`` cut P(fake) at 0.5,
@@ -61,6 +83,7 @@ def evaluate_run(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
     Args:
         run: The run folder.
         num_draws: Bootstrap draws for the intervals of the last row.
+        rows: Rows of this very run that were evaluated before, which are not evaluated again; the others are added.
 
     Returns:
         ``schema``, ``stream`` (its name), ``measured`` (rows with predictions), ``has_videos`` (False where video
@@ -74,30 +97,26 @@ def evaluate_run(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
     files = read_run(run)
     tasks, methods = task_sets(files), method_sets(files)
     notes = _notes_on_sets(files, tasks, methods)
-    rows = range(len(tasks) + 1)
-    cells = {metric: np.full((len(rows), len(tasks)), np.nan) for metric in METRICS}
-    lines = {metric: {name: np.full(len(rows), np.nan) for name in methods} for metric in DETECTION_METRICS}
-    thresholds = np.full(len(rows), np.nan)
-    video, group = metrics.video_codes(files.frame), files.frame["group"].to_numpy(dtype=object)
-    scores, incomplete = None, set[int]()
-    for row in files.predictions:
-        logit = files.logits(row)
-        fake = expit(logit)
-        thresholds[row] = _threshold(files, row, fake, notes)
-        scores = Scores(logit, fake, thresholds[row], video, group)
-        measured: dict[bytes, dict[str, float]] = {}  # a task of one method is that method's set too
-        for column, test in enumerate(tasks):
-            if column not in incomplete and _count_missing(test, row, logit, notes):
-                incomplete.add(column)
-            measured[test.key] = _measure(test, scores)
-            for metric, value in measured[test.key].items():
-                cells[metric][row, column] = value
-        cells["top1"][row] = _top1(files, row, tasks)
-        for name, test in methods.items():
-            for metric, value in (measured.get(test.key) or _measure(test, scores)).items():
-                lines[metric][name][row] = value
+    num_rows = len(tasks) + 1
+    cells = {metric: np.full((num_rows, len(tasks)), np.nan) for metric in METRICS}
+    lines = {metric: {name: np.full(num_rows, np.nan) for name in methods} for metric in DETECTION_METRICS}
+    thresholds = np.full(num_rows, np.nan)
+    known, incomplete = {} if rows is None else rows, set[int]()
+    for number in files.predictions:
+        if number not in known:
+            known[number] = _row(files, number, tasks, methods)
+        row = known[number]
+        thresholds[number] = row.threshold
+        for metric in METRICS:
+            cells[metric][number] = row.cells[metric]
+        for metric, line in lines.items():
+            for name in methods:
+                line[name][number] = row.lines[metric][name]
+        notes += row.notes
+        notes += [note for column, note in row.missing.items() if column not in incomplete]
+        incomplete |= set(row.missing)
     last = max(files.predictions)
-    assert scores is not None  # read_run refuses a run without predictions
+    scores = _scores(files, last, thresholds[last])
     intervals, controls = _intervals(tasks, methods, scores, last, num_draws)
     for name in controls:
         controls[name]["auc"] = lines["auc"][name]
@@ -105,7 +124,7 @@ def evaluate_run(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
         "schema": 1,
         "stream": files.stream.get("name", ""),
         "measured": list(files.predictions),
-        "has_videos": len(np.unique(video)) < len(video),
+        "has_videos": len(np.unique(scores.video)) < len(scores.video),
         "tasks": [_describe(entry, test) for entry, test in zip(files.tasks, tasks, strict=True)],
         "matrices": cells,
         "summary": {metric: summarise(metric, cells[metric]) for metric in METRICS},
@@ -121,13 +140,13 @@ def evaluate_run(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
     return plain
 
 
-def write_results(run: Path, num_draws: int = NUM_DRAWS) -> dict[str, Any]:
+def write_results(run: Path, num_draws: int = NUM_DRAWS, rows: Rows | None = None) -> dict[str, Any]:
     """Evaluate ``run`` (see `evaluate_run`), write ``results.json`` under a temporary name, rename it, and return what was written.
 
     Raises:
         RunFolderError: See `evaluate_run`.
     """
-    result = evaluate_run(run, num_draws)
+    result = evaluate_run(run, num_draws, rows)
     with renamed(run / "results.json") as path:
         path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return result
@@ -173,6 +192,31 @@ def summarise(metric: str, matrix: NDArray[np.float64]) -> dict[str, float]:
         "plasticity": summaries.plasticity(matrix),
         "next_task": summaries.next_task(matrix),
     }
+
+
+def _row(files: RunFiles, number: int, tasks: list[ImageSet], methods: dict[str, ImageSet]) -> Row:
+    """Evaluate the predictions after ``number`` tasks."""
+    notes: list[str] = []
+    scores = _scores(files, number, np.nan)
+    scores = scores._replace(threshold=_threshold(files, number, scores.fake, notes))
+    measured: dict[bytes, dict[str, float]] = {}  # a task of one method is that method's set too
+    for test in (*tasks, *methods.values()):
+        if test.key not in measured:
+            measured[test.key] = _measure(test, scores)
+    cells = {metric: np.array([measured[test.key][metric] for test in tasks]) for metric in DETECTION_METRICS}
+    lines = {
+        metric: {name: measured[test.key][metric] for name, test in methods.items()} for metric in DETECTION_METRICS
+    }
+    sentences = {column: _count_missing(test, number, scores.logit) for column, test in enumerate(tasks)}
+    missing = {column: sentence for column, sentence in sentences.items() if sentence is not None}
+    return Row(scores.threshold, {**cells, "top1": _top1(files, number, tasks)}, lines, notes, missing)
+
+
+def _scores(files: RunFiles, number: int, threshold: float) -> Scores:
+    """Return the scores of the predictions after ``number`` tasks."""
+    logit = files.logits(number)
+    group = files.frame["group"].to_numpy(dtype=object)
+    return Scores(logit, expit(logit), threshold, metrics.video_codes(files.frame), group)
 
 
 def _measure(test: ImageSet, scores: Scores) -> dict[str, float]:
@@ -281,14 +325,13 @@ def _notes_on_sets(files: RunFiles, tasks: list[ImageSet], methods: dict[str, Im
     return notes
 
 
-def _count_missing(test: ImageSet, row: int, logit: NDArray[np.float64], notes: list[str]) -> bool:
-    """Add a note, and return True, if some images of a task's test set have no prediction."""
+def _count_missing(test: ImageSet, row: int, logit: NDArray[np.float64]) -> str | None:
+    """Return a sentence if some images of a task's test set have no prediction."""
     missing = int(np.isnan(logit[test.sample]).sum())
     if not missing or (row == 0 and missing == len(test.sample)):  # before training a method need not predict
-        return False
+        return None
     where = f"after task {row}" if row else "before training"
-    notes.append(f"task '{test.name}': {missing} of {len(test.sample)} test images have no prediction {where}")
-    return True
+    return f"task '{test.name}': {missing} of {len(test.sample)} test images have no prediction {where}"
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any nesting of what JSON can hold

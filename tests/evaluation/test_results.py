@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -70,6 +71,22 @@ def test_matrices_equal_naive_computation(tmp_path: Path) -> None:
     assert result["tasks"][1]["num_fake"] == 24
     assert result["measured"] == [0, 1, 2]
     assert result["notes"] == []
+
+
+def test_rows_that_were_evaluated_before_are_taken_as_they_were(tmp_path: Path) -> None:
+    builder, logits = two_tasks()
+    builder.write(tmp_path / "whole", {**logits, 1: np.where(np.arange(len(logits[1])) % 7, logits[1], np.nan)})
+    whole, rows = evaluate_run(tmp_path / "whole", num_draws=10), {}  # type: ignore[var-annotated]
+    for row in range(3):
+        shutil.copytree(tmp_path / "whole", tmp_path / str(row))
+        for later in range(row + 1, 3):
+            (tmp_path / str(row) / "predictions" / f"task_{later}.parquet").unlink()
+        assert evaluate_run(tmp_path / str(row), 10, rows) == evaluate_run(tmp_path / str(row), 10)
+        assert list(rows) == list(range(row + 1))
+    assert evaluate_run(tmp_path / "whole", 10, rows) == whole
+    assert len(whole["notes"]) == 2
+    rows[1] = rows[1]._replace(threshold=0.123)  # not evaluated again
+    assert evaluate_run(tmp_path / "whole", 10, rows)["thresholds"][1] == 0.123
 
 
 def test_videos_of_one_name_in_two_methods_stay_apart(tmp_path: Path) -> None:

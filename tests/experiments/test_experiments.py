@@ -148,7 +148,7 @@ def finished(cwd: Path, request: pytest.FixtureRequest) -> Finished:
         patch.setattr(run_command, "draw_figures", lambda *_: ([], []))
         patch.setattr(results, "method_sets", lambda _: {})
         evaluate = results.evaluate_run
-        patch.setattr(results, "evaluate_run", lambda run, _: evaluate(run, num_draws=2))
+        patch.setattr(results, "evaluate_run", lambda run, _, rows: evaluate(run, 2, rows))
         assert run_small(request.param, cwd) == 0
     return Finished(request.param, settings, folder, json.loads((folder / "stream.json").read_text()))
 

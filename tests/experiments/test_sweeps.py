@@ -97,7 +97,7 @@ def cwd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(root)
         patch.setattr(run_command, "draw_figures", lambda *_: ([], []))
         patch.setattr(results, "method_sets", lambda _: {})
-        patch.setattr(results, "evaluate_run", lambda run, _: evaluate(run, num_draws=2))
+        patch.setattr(results, "evaluate_run", lambda run, _, rows: evaluate(run, 2, rows))
         yield root
 
 
