@@ -27,10 +27,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """Settings of the Trainer under which kills are tried; the method is Replay in all but the first."""
 
-CASES = [(name, "usual") for name in METHOD_CLASSES] + [("Replay", name) for name in list(SETTINGS)[1:]]
+KINDS = ("Replay", "SURLID", "DERpp", "HDP", "OnlineEWC", "OpenWorldStream", "Transfer")
+"""A method for each kind of state: rows, a teacher, values beside rows, perturbations, importances, prototypes, past models. The others
+are killed by ``make test-slow``."""
+
+CASES = [
+    pytest.param((name, "usual"), marks=[] if name in KINDS else pytest.mark.slow, id=f"{name}-usual")
+    for name in METHOD_CLASSES
+] + [pytest.param(("Replay", name), id=f"Replay-{name.replace(' ', '_')}") for name in list(SETTINGS)[1:]]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(case).replace(" ", "_"))
+@pytest.fixture(scope="module", params=CASES)
 def runs(
     request: pytest.FixtureRequest, fork_server: ForkServer, small_table: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> SmallRuns:
