@@ -107,9 +107,10 @@ def _train(
     stream = cli.datamodule.stream
 
     def report(task: Task, results: dict[str, Any]) -> None:
-        row = results["matrices"]["auc"][task.number]
+        metric, name = ("auc", "AUC") if any(task["num_real"] for task in results["tasks"]) else ("top1", "top 1")
+        row = results["matrices"][metric][task.number]
         numbers = "  ".join("-" if value is None else f"{value:.3f}" for value in row)
-        console.print(f"task {task.number}/{len(stream.tasks)} {task.name}: AUC of all tasks  {numbers}")
+        console.print(f"task {task.number}/{len(stream.tasks)} {task.name}: {name} of all tasks  {numbers}")
 
     def make_trainer(number: int) -> pl.Trainer:
         return cli.make_trainer(number, folder, log, checkpoint, ledger)

@@ -36,7 +36,8 @@ def stream_examples(
     places = {}
     for task in stream["tasks"]:
         for method in task["methods"]:
-            places[method] = f"task {task['index'] + 1}"
+            number = task["index"] + 1  # a method may come again
+            places[method] = f"{places[method]}, {number}" if method in places else f"task {number}"
         for method in task.get("unlabelled", []):
             places.setdefault(method, f"task {task['index'] + 1}, no label")
     for method in sorted(set(shown["method"]) - set(places) - {"real"}):
