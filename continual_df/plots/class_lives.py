@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from continual_df.plots.style import COLOURS, style
+from continual_df.plots.style import COLOURS, short_name, style
 
 WIDTH, HEIGHT = 0.95, 0.27
 """Size of a cell in inches."""
@@ -60,7 +60,7 @@ def class_lives(section: dict[str, Any], tasks: Sequence[dict[str, Any]], title:
         axes.grid(False)
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        names = [f"{number} {_short(task['name'])}" for number, task in enumerate(tasks, start=1)]
+        names = [f"{number} {short_name(task['name'], 18)}" for number, task in enumerate(tasks, start=1)]
         centres = [*(x + 0.5 for x in range(len(tasks))), len(tasks) + 0.3]
         axes.set_xticks(centres, [*names, "lag"], rotation=30, ha="right", rotation_mode="anchor")
         axes.set_yticks([y + 0.5 for y in range(len(lives))], list(lives))
@@ -77,7 +77,3 @@ def _cell(axes: Axes, x: int, y: int, state: str, value: float) -> None:
     text = f"{value:.2f}".removeprefix("0")
     ink, weight = ("white", "bold") if state in WHITE_ON else ("black", "normal")
     axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=7.5, color=ink, weight=weight)
-
-
-def _short(name: str, size: int = 18) -> str:
-    return name if len(name) <= size else name[: size - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -20,6 +20,7 @@ from continual_df.plots.style import (
     label_ends,
     limits,
     line_style,
+    numbered,
     panel_grid,
     style,
 )
@@ -89,8 +90,7 @@ def _panel(axes: Axes, group: RunGroup, metric: str, several_streams: bool) -> N
             clip_on=False,
         )
     ends = [float(mean[last, task]) for task in range(num_tasks)]
-    names = [f"{task + 1} {name}" for task, name in enumerate(group.tasks)]
-    label_ends(axes, last, ends, names, colours, HEIGHT)
+    label_ends(axes, last, ends, numbered(group.tasks), colours, HEIGHT)
 
 
 def _legend(groups: Sequence[RunGroup], metric: str) -> list[Line2D]:

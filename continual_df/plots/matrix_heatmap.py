@@ -14,10 +14,13 @@ from matplotlib.patches import Rectangle
 from continual_df.evaluation.matrix import average_curve
 from continual_df.evaluation.results import LOWER_IS_BETTER
 from continual_df.plots.run_group import RunGroup, mean_measured
-from continual_df.plots.style import LABELS, panel_grid, style
+from continual_df.plots.style import LABELS, numbered, panel_grid, style
 
 CELL = 0.47
 """Height of a cell in inches; its width is a quarter more."""
+
+LETTER = 0.065
+"""Width of a letter of a task's name in inches."""
 
 
 def matrix_heatmap(groups: Sequence[RunGroup], metric: str = "auc") -> Figure:
@@ -38,7 +41,12 @@ def matrix_heatmap(groups: Sequence[RunGroup], metric: str = "auc") -> Figure:
     measured = measured[~np.isnan(measured)]
     low, high = (float(measured.min()), float(measured.max())) if len(measured) else (0.0, 1.0)
     scale = Normalize(min(low, high - 0.1), high)
-    size = (columns * ((widest + 1.3) * CELL * 1.25 + 1.1), rows * ((widest + 1) * CELL + 1.5))
+    # the names hang from the cells at 35 degrees, to the left of the first one too
+    letters = max(len(name) for group in groups for name in numbered(group.tasks))
+    size = (
+        columns * ((widest + 1.3) * CELL * 1.25 + max(1.1, 0.3 + 0.82 * LETTER * letters)),
+        rows * ((widest + 1) * CELL + 0.75 + 0.57 * LETTER * letters),
+    )
     several = len({group.stream for group in groups}) > 1
     with style():
         figure = Figure(figsize=size)
@@ -52,6 +60,10 @@ def matrix_heatmap(groups: Sequence[RunGroup], metric: str = "auc") -> Figure:
                 axes.set_ylabel(f"{LABELS[metric]} after task")
         for axes in grid.flat[len(groups) :]:
             axes.remove()
+        layout = figure.get_layout_engine()
+        assert layout is not None
+        for _ in range(2):  # axes that keep their aspect stand right in the third pass only, that of saving
+            layout.execute(figure)
     return figure
 
 
@@ -74,9 +86,10 @@ def _panel(axes: Axes, mean: np.ndarray, average: np.ndarray, tasks: list[str], 
     axes.grid(False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    names = [f"{task + 1} {name}" for task, name in enumerate(tasks)]
     centres = [*(np.arange(num_tasks) + 0.5), right + 0.5]
-    axes.set_xticks(centres, [*names, "mean of\ntasks so far"], rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_xticks(
+        centres, [*numbered(tasks), "mean of\ntasks so far"], rotation=35, ha="right", rotation_mode="anchor"
+    )
     axes.set_yticks(np.arange(num_tasks + 1) + 0.5, ["none", *map(str, range(1, num_tasks + 1))])
 
 

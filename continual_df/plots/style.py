@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from scipy.optimize import isotonic_regression
 
 from continual_df.files import renamed
@@ -34,6 +36,7 @@ LABELS = {
     "ap_video": "AP, video",
     "eer_video": "EER, video",
     "acc_video": "accuracy at 0.5, video",
+    "top1": "top-1 accuracy",
 }
 CHANCE = {"auc": 0.5, "eer": 0.5, "auc_video": 0.5, "eer_video": 0.5}
 
@@ -89,20 +92,42 @@ def label_ends(
         colours: Colour of each line.
         height: Height of the axes in inches, to turn points into data units.
     """
-    low, high = axes.get_ylim()
+    log = axes.get_yscale() == "log"
+    low, high = np.log10(axes.get_ylim()) if log else axes.get_ylim()
     left, right = axes.get_xlim()
     gap = 9.6 / 72 / height * (high - low)
     order = [int(i) for i in np.argsort(ends, kind="stable") if not np.isnan(ends[i])]
     if not order:
         return
-    wanted = np.array([ends[i] for i in order])
+    wanted = np.array([np.log10(ends[i]) if log else ends[i] for i in order])
     steps = gap * np.arange(len(order))
     placed = isotonic_regression(wanted - steps).x + steps
     placed -= max(0.0, placed[-1] - high)
+    placed = 10**placed if log else placed
     near, far = x + 0.03 * (right - left), x + 0.08 * (right - left)
     for i, y in zip(order, placed, strict=True):
         axes.plot([x, near, far], [ends[i], ends[i], y], color=colours[i], linewidth=0.6, alpha=0.7, clip_on=False)
         axes.text(far + 0.01 * (right - left), y, names[i], color=colours[i], va="center", fontsize=8, clip_on=False)
+
+
+def short_name(name: str, letters: int = 24) -> str:
+    """Return ``name``, or its beginning with an ellipsis: names of joined tasks have no end."""
+    return name if len(name) <= letters else name[: letters - 1].rstrip("+_ ") + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def numbered(tasks: Sequence[str], letters: int = 24) -> list[str]:
+    """Return the tasks' names as axes and lines bear them: short, behind their number."""
+    return [f"{number} {short_name(name, letters)}" for number, name in enumerate(tasks, start=1)]
+
+
+def flops_axis(axis: Axis) -> None:
+    """Write FLOPs on ``axis``, whose limits must be final, with prefixes, such as ``20 T``; on a log axis, few of them."""
+    if axis.get_scale() == "log":
+        low, high = np.log10(axis.get_view_interval())
+        steps = (1,) if high - low > 3 else (1, 2, 5) if high - low > 1 else (1, 1.5, 2, 3, 5, 7)
+        axis.set_major_locator(LogLocator(subs=steps))
+        axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(EngFormatter(sep="\N{NARROW NO-BREAK SPACE}"))
 
 
 def panel_grid(num: int) -> tuple[int, int]:

@@ -9,12 +9,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
 from continual_df.plots.average_curve import average_curve
 from continual_df.plots.forgetting_curves import forgetting_curves
 from continual_df.plots.matrix_heatmap import matrix_heatmap
 from continual_df.plots.run_group import RunGroup
-from continual_df.plots.style import label_ends, limits, line_style, panel_grid, save_figure
+from continual_df.plots.style import flops_axis, label_ends, limits, line_style, panel_grid, save_figure
 
 MATRIX = [[0.5, 0.52, 0.48], [0.9, 0.6, 0.5], [0.8, 0.92, 0.6], [0.7, 0.75, 0.94]]
 
@@ -138,6 +139,52 @@ def test_direct_labels_do_not_overlap() -> None:
     groups = [group(name, close) for name in ("Finetune", "Replay", "Joint")]
     assert overlaps(forgetting_curves(groups)) == []
     assert overlaps(average_curve(groups)) == []
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("num_tasks", [1, 3, 10])
+def test_heat_map_has_room_for_the_names_of_joined_tasks(num_tasks: int) -> None:
+    each = group("Finetune", np.full((num_tasks + 1, num_tasks), 0.5))
+    for task in each.results[0]["tasks"]:
+        task["name"] = "pca_reconstruction+decoder_nearest+double_jpeg_local+lowres_warp"
+    figure = matrix_heatmap([each] * 2)
+    figure.draw_without_rendering()
+    inside = figure.bbox
+    for axes in figure.axes:
+        assert axes.get_xticklabels()[0].get_text() == "1 pca_reconstruction+deco\N{HORIZONTAL ELLIPSIS}"
+        assert axes.get_window_extent().width / (num_tasks + 1.3) / figure.dpi > 0.5  # inches a cell
+        (title,) = (text for text in axes.findobj(Text) if text.get_text() == "Finetune")
+        for text in (*axes.get_xticklabels(), title):
+            box = text.get_window_extent()
+            assert inside.contains(box.x0, box.y0)
+            assert inside.contains(box.x1, box.y1)
+
+
+def test_ends_are_kept_apart_on_a_log_axis() -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set_yscale("log")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(1, 1000)
+    label_ends(axes, 1, [10, 10, 500], ["a", "b", "c"], ["k"] * 3, height=1)
+    heights_of = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    # a line is 9.6 of 72 points, three decades are one inch
+    assert heights_of["b"] / heights_of["a"] == pytest.approx(10 ** (3 * 9.6 / 72))
+    assert heights_of["c"] == pytest.approx(500)
+
+
+def test_flops_are_written_with_prefixes() -> None:
+    for limits_of, expected in (
+        ((1e12, 4e12), "2\N{NARROW NO-BREAK SPACE}T"),
+        ((1e9, 1e15), "100\N{NARROW NO-BREAK SPACE}G"),
+    ):
+        figure = Figure()
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        axes.set_xlim(limits_of)
+        flops_axis(axes.xaxis)
+        figure.draw_without_rendering()
+        assert expected in [label.get_text() for label in axes.get_xticklabels()]
 
 
 def test_labels_without_need_stay_at_their_lines() -> None:
