@@ -18,8 +18,8 @@ a lower mean error at no higher mean FLOPs, or lower FLOPs at no higher error.""
 REFERENCE_CAPTION = """\
 Against the reference, seed by seed: 'relative FLOPs' are total FLOPs over the reference's. The cumulative regret is the sum of the \
 differences in error over all tasks, negative for a method better than the reference; 'per task' divides it by the number of tasks, \
-'relative' by the sum of the reference's errors. Transfer is how far the errors are below the reference's, in points or as a share of \
-its error, averaged over the tasks reported."""
+'relative' by the sum of the reference's errors. Transfer is how far the average error of the tasks reported is below the reference's, in \
+points or as a share of it."""
 
 HEADS = {
     "average_error": "average error",

@@ -124,17 +124,23 @@ class CostComparison:
             flops = [math.nan if one["train_flops"] is None else float(one["train_flops"]) for one in (row, other)]
             return _measured(compute.relative_flops(flops[:1], flops[1:])[-1])
         error, reference = self._errors(row), self._errors(other)
+        transfer = compute.forward_transfer_from_scratch(error, reference)
         values = {
             "cumulative_regret": compute.cumulative_regret(error, reference)[-1],
             "normalised_regret_per_task": compute.normalised_regret(error, reference, "per_task")[-1],
             "normalised_regret_relative": compute.normalised_regret(error, reference, "relative")[-1],
-            "forward_transfer_points": self._transfer(error, reference, "points"),
-            "forward_transfer_relative": self._transfer(error, reference, "relative"),
+            "forward_transfer_points": compute.average_error(transfer, self.suffix),
+            "forward_transfer_relative": self._share(transfer, reference),
         }
         return _measured(values[name])
 
-    def _transfer(self, error: compute.Vector, reference: compute.Vector, variant: compute.TransferVariant) -> float:
-        return compute.average_error(compute.forward_transfer_from_scratch(error, reference, variant), self.suffix)
+    def _share(self, transfer: compute.Vector, reference: compute.Vector) -> float:
+        """Return the transfer over the events reported as a share of the reference's error over them.
+
+        A mean of the shares of single events would be that of the one in which the reference hardly errs.
+        """
+        error = compute.average_error(np.where(np.isnan(transfer), np.nan, reference), self.suffix)
+        return compute.average_error(transfer, self.suffix) / error if error else math.nan
 
 
 def _measured(value: float) -> float | None:

@@ -57,7 +57,7 @@ def test_regret_and_transfer_are_paired_by_seed() -> None:
     assert mean(cost, "normalised_regret_per_task") == pytest.approx((-0.5 / 3 - 0.2 / 3) / 2)
     assert mean(cost, "normalised_regret_relative") == pytest.approx((-0.5 / 1.5 - 0.2 / 0.9) / 2)
     assert mean(cost, "forward_transfer_points") == pytest.approx((0.5 / 3 + 0.2 / 3) / 2)
-    assert mean(cost, "forward_transfer_relative") == pytest.approx(((0.8 + 0.2) / 3 + (1 / 3 + 1 / 2) / 3) / 2)
+    assert mean(cost, "forward_transfer_relative") == pytest.approx((0.5 / 1.5 + 0.2 / 0.9) / 2)
     assert mean(cost, "relative_flops") == pytest.approx((2 / 4 + 8 / 4) / 2)
     spread = cost.spread(cost.stream.methods[1], "cumulative_regret")
     assert spread.deviation == pytest.approx(0.3 / 2**0.5)
@@ -70,6 +70,18 @@ def test_suffix_shortens_the_transfer_and_never_the_regret_or_the_compute() -> N
     for name in ("cumulative_regret", "normalised_regret_relative", "relative_flops"):
         assert mean(last, name) == mean(whole, name)
     assert mean(last, "forward_transfer_points") == pytest.approx((0.1 + 0.1) / 2)
+
+
+def test_task_in_which_the_reference_makes_no_error_counts_in_the_share() -> None:
+    cost = CostComparison(
+        compare(row("Independent", 0, "1|0.6|0.8"), row("LwF", 0, "0.9|0.9|0.9")), reference="Independent"
+    )
+    assert mean(cost, "forward_transfer_relative") == pytest.approx((0.6 - 0.3) / 0.6)
+    perfect = CostComparison(
+        compare(row("Independent", 0, "1|1|1"), row("LwF", 0, "0.9|0.9|0.9")), reference="Independent"
+    )
+    assert mean(perfect, "forward_transfer_relative") is None
+    assert mean(perfect, "forward_transfer_points") == pytest.approx(-0.1)
 
 
 def test_reference_against_itself_is_nothing_but_as_dear() -> None:
@@ -93,6 +105,7 @@ def test_event_that_was_not_measured_leaves_the_average_and_takes_the_regret_wit
     assert mean(cost, "average_error") == pytest.approx(0.1)
     assert mean(cost, "cumulative_regret") is None
     assert mean(cost, "forward_transfer_points") == pytest.approx((0.3 + 0.2) / 2)
+    assert mean(cost, "forward_transfer_relative") == pytest.approx((0.3 + 0.2) / (0.4 + 0.3))
 
 
 def test_front_is_of_means_over_seeds_and_leaves_out_what_was_not_measured() -> None:
