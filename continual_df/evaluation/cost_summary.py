@@ -40,7 +40,7 @@ def cost_columns(result: Mapping[str, Any], costs: RunCosts) -> dict[str, str | 
         costs: Content of compute.json.
     """
     tasks = result["tasks"]
-    own = {column: _diagonal(result["matrices"].get(metric)) for metric, column in OWN.items()}
+    own = {column: _diagonal(result["matrices"][metric]) for metric, column in OWN.items()}
     last = costs.tasks.get(len(tasks))
     knows_all = costs.schema > 1  # before, nobody asked what pretrained weights had cost
     return {
@@ -74,6 +74,6 @@ def by_task(row: Mapping[str, Any], column: str) -> NDArray[np.float64]:
     return values
 
 
-def _diagonal(matrix: Sequence[Sequence[float | None]] | None) -> list[float | None]:
-    """Return the value of each task right after it; nothing for a metric that the run was not evaluated with."""
-    return [] if matrix is None else [row[task] for task, row in enumerate(matrix[1:])]
+def _diagonal(matrix: Sequence[Sequence[float | None]]) -> list[float | None]:
+    """Return the value of each task right after it."""
+    return [row[task] for task, row in enumerate(matrix[1:])]

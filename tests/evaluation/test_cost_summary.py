@@ -14,7 +14,11 @@ TASKS = [{"pretrain": 5e9}, {"train": 2e9, "search": 1e9, "validate": 1e9}, {"tr
 RESULT: dict[str, Any] = {
     # the same task twice: positions, never names, tell them apart
     "tasks": [{"name": "swap", "num_real": 4, "num_fake": 6}, {"name": "swap", "num_real": 1, "num_fake": 2}],
-    "matrices": {"auc": [[0.5, 0.5], [0.9, 0.6], [0.8, 0.95]], "acc": [[0.5, 0.5], [0.8, 0.6], [0.8, None]]},
+    "matrices": {
+        "auc": [[0.5, 0.5], [0.9, 0.6], [0.8, 0.95]],
+        "acc": [[0.5, 0.5], [0.8, 0.6], [0.8, None]],
+        "top1": [[None, None]] * 3,
+    },
 }
 
 
@@ -23,7 +27,7 @@ def test_row_has_every_task_as_it_was_learnt_and_what_it_cost(tmp_path: Path) ->
     write_costs(tmp_path, TASKS, sizes=sizes, notes=["One.", "Two."])
     row = cost_columns(RESULT, read_costs(tmp_path))
     assert list(row) == list(COST_COLUMNS)
-    assert (row["own_auc"], row["own_acc"], row["own_top1"]) == ("0.900000|0.950000", "0.800000|", "")
+    assert (row["own_auc"], row["own_acc"], row["own_top1"]) == ("0.900000|0.950000", "0.800000|", "|")
     assert row["test_images"] == "10|3"
     # exact, so that they add up to the run's
     np.testing.assert_array_equal(by_task({"tasks": "a|a", **row}, "task_flops"), [3e9, 1e10 / 3])
