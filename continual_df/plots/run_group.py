@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ class RunGroup:
         name: Name of the method.
         stream: Name of the stream.
         results: Contents of each run's results.json.
+        folders: Folder of each run, where its other files are wanted.
     """
 
     name: str
     stream: str
     results: list[dict[str, Any]]
+    folders: list[Path] = field(default_factory=list)
 
     @property
     def tasks(self) -> list[str]:
