@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from continual_df.commands.cost_figures import draw_cost_figures
 from continual_df.commands.run_folders import group_runs, run_names
 from continual_df.errors import UnreadableImageError
 from continual_df.evaluation.embedding_files import FOLDER, embedding_files, read_embedding
@@ -29,7 +30,12 @@ from continual_df.plots.style import save_figure
 
 
 def draw_figures(
-    results: dict[Path, dict[str, Any]], out: Path, metric: str = "auc", images: bool = True
+    results: dict[Path, dict[str, Any]],
+    out: Path,
+    metric: str = "auc",
+    images: bool = True,
+    reference: str | None = None,
+    suffix: int | None = None,
 ) -> tuple[list[Path], list[str]]:
     """Draw all figures of some runs into ``out`` as PNG and SVG; those of features where 'continual-df embed' has been.
 
@@ -38,16 +44,22 @@ def draw_figures(
         out: Folder of the figures, made where missing.
         metric: Key of the matrices in results.json.
         images: Whether to draw the contact sheets of the streams, which read the images themselves.
+        reference: Method against which others are drawn; see `draw_cost_figures`.
+        suffix: Number of the last tasks over which errors are averaged; default all.
 
     Returns:
-        The files written, and one sentence on every contact sheet that could not be drawn and every embedding that falls
-        short of its run.
+        The files written, and one sentence on every contact sheet that could not be drawn, every embedding that falls short
+        of its run, and whatever the figures of costs leave out.
+
+    Raises:
+        ConfigError: If no method has the name ``reference``.
     """
     groups = group_runs(results)
     paths = []
     for draw in (forgetting_curves, average_curve, matrix_heatmap):
         paths += save_figure(draw(groups, metric), out, f"{draw.__name__}_{metric}")
-    problems = []
+    drawn, problems = draw_cost_figures(groups, out, metric, reference, suffix)
+    paths += drawn
     for stem, run in _streams(results).items() if images else ():
         stream = json.loads((run / "stream.json").read_text(encoding="utf-8"))
         frame, membership = pd.read_parquet(run / "frames.parquet"), pd.read_parquet(run / "membership.parquet")
@@ -59,8 +71,8 @@ def draw_figures(
             paths += save_figure(contact_sheet(rows, stream_title(results[run])), out, stem)
     for run, name in run_names(list(results)).items():
         title = read_recipe(run).method + (f" ({name})" if len(results) > 1 else "")
-        suffix = f"_{name.replace(os.sep, '-')}" if len(results) > 1 else ""
-        paths += _draw_open_world(results[run], title, out, suffix)
+        ending = f"_{name.replace(os.sep, '-')}" if len(results) > 1 else ""
+        paths += _draw_open_world(results[run], title, out, ending)
         embedded, measured = list(embedding_files(run / FOLDER)), max(results[run]["measured"])
         if embedded and embedded != list(range(1, measured + 1)):
             problems.append(
@@ -68,28 +80,28 @@ def draw_figures(
                 f"Run 'continual-df embed {run}' again."
             )
         elif embedded:
-            paths += _draw_features(run, embedded, title, out, suffix)
+            paths += _draw_features(run, embedded, title, out, ending)
     return paths, problems
 
 
-def _draw_open_world(result: dict[str, Any], title: str, out: Path, suffix: str) -> list[Path]:
+def _draw_open_world(result: dict[str, Any], title: str, out: Path, ending: str) -> list[Path]:
     """Draw how a run attributes its images after the last task, and the lives of its classes over several."""
     section, tasks, paths = result.get("open_world"), result["tasks"], []
     if section and section["rows"][-1]["num_images"]:
         for draw in (attribution_confusion, head_use):
-            paths += save_figure(draw(section["rows"][-1], title), out, f"{draw.__name__}{suffix}")
+            paths += save_figure(draw(section["rows"][-1], title), out, f"{draw.__name__}{ending}")
     if section and section["lives"] and len(tasks) > 1:
-        paths += save_figure(class_lives(section, tasks, title), out, f"class_lives{suffix}")
+        paths += save_figure(class_lives(section, tasks, title), out, f"class_lives{ending}")
     return paths
 
 
-def _draw_features(run: Path, numbers: list[int], title: str, out: Path, suffix: str) -> list[Path]:
+def _draw_features(run: Path, numbers: list[int], title: str, out: Path, ending: str) -> list[Path]:
     """Draw the features of ``run`` after tasks ``numbers``, and what its memory picked where it has one."""
     embeddings = [read_embedding(run / FOLDER, number) for number in numbers]
     tasks = json.loads((run / "stream.json").read_text(encoding="utf-8"))["tasks"]
-    paths = save_figure(latent_space(embeddings, tasks, title), out, f"latent_space{suffix}")
+    paths = save_figure(latent_space(embeddings, tasks, title), out, f"latent_space{ending}")
     if any(embedding.rows["in_memory"].any() for embedding in embeddings):
-        paths += save_figure(memory_map(embeddings, tasks, title), out, f"memory_map{suffix}")
+        paths += save_figure(memory_map(embeddings, tasks, title), out, f"memory_map{ending}")
     return paths
 
 

@@ -12,13 +12,22 @@ def main(argv: list[str]) -> int:
     """Draw the figures of the runs named in ``argv``, print the table and the figures' paths, and return 0."""
     parser = argparse.ArgumentParser(
         prog="continual-df plot",
-        description="Draw forgetting curves, the average curve, the matrix and a contact sheet from the logged files. "
+        description="Draw forgetting curves, the average curve, the matrix, costs and a contact sheet from the logged files. "
         "Runs that differ in their seed only are drawn as one, with their spread.",
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run, or one that holds runs")
     parser.add_argument("--out", type=Path, help="folder of the figures (default: RUN/figures; needed for several RUN)")
     parser.add_argument("--metric", default="auc", help="metric of the matrices: auc, ap, eer, acc, ... (default: auc)")
     parser.add_argument("--no-images", action="store_true", help="leave out the contact sheet")
+    parser.add_argument(
+        "--reference",
+        metavar="NAME",
+        help="method against which regret, errors and times to learn are drawn, such as one that starts every task anew "
+        "(default: these figures are not drawn)",
+    )
+    parser.add_argument(
+        "--suffix", metavar="N", type=int, help="error against FLOPs: average over the last N tasks (default: all)"
+    )
     arguments = parser.parse_args(argv)
 
     from rich.console import Console
@@ -37,7 +46,14 @@ def main(argv: list[str]) -> int:
     # a sweep that is still going holds runs that have nothing to show yet; one named by itself is an error below
     runs = [run for run in found if len(found) == 1 or prediction_files(run)] or found
     results = {run: load_results(run) for run in runs}
-    paths, problems = draw_figures(results, out, arguments.metric, images=not arguments.no_images)
+    for run, result in results.items():
+        if arguments.suffix is not None and not 1 <= arguments.suffix <= len(result["tasks"]):
+            raise ConfigError(
+                f"--suffix is {arguments.suffix}: '{run}' has {len(result['tasks'])} tasks. Give a number from 1 to that."
+            )
+    paths, problems = draw_figures(
+        results, out, arguments.metric, not arguments.no_images, arguments.reference, arguments.suffix
+    )
     names = run_names(runs)
     console = Console()
     named = {names[run]: result for run, result in results.items()}

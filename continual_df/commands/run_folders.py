@@ -59,7 +59,7 @@ def group_runs(results: dict[Path, dict[str, Any]]) -> list[RunGroup]:
     groups = []
     for positions, (method, stream) in zip(members, titles, strict=True):
         name = method if titles.count((method, stream)) == 1 else f"{method} ({folders[runs[positions[0]]]})"
-        groups.append(RunGroup(name, stream, [results[runs[at]] for at in positions]))
+        groups.append(RunGroup(name, stream, [results[runs[at]] for at in positions], [runs[at] for at in positions]))
     return groups
 
 
