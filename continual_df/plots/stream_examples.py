@@ -33,7 +33,7 @@ def stream_examples(
         UnreadableImageError: If an image cannot be read.
     """
     shown = frame.iloc[np.unique(membership["sample"].to_numpy(dtype=np.int64))]
-    places = {}
+    places: dict[str, str] = {}
     for task in stream["tasks"]:
         for method in task["methods"]:
             number = task["index"] + 1  # a method may come again
