@@ -66,8 +66,3 @@ class GlobalLocalHead(nn.Module):
         """Return logits and features of images by what the detector sees in them."""
         global_BD = self.neck(features.pooled_BD)
         return GlobalLocal(self.classifier(self.dropout(global_BD)), global_BD, self.local(features.map_BDHW))
-
-    def logits(self, pooled_BD: Tensor) -> Tensor:
-        """Return logit_BK alone, which is all that a prediction needs."""
-        logit_BK: Tensor = self.classifier(self.dropout(self.neck(pooled_BD)))
-        return logit_BK
