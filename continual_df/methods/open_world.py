@@ -17,7 +17,7 @@ from continual_df.methods.base import Method, Prediction
 from continual_df.models.class_head import fake_against_real
 from continual_df.models.detector import Features
 from continual_df.models.global_local import GlobalLocalHead
-from continual_df.models.merged_heads import heads_to_keep, merge_heads
+from continual_df.models.merged_heads import merge_heads
 from continual_df.ranks import rows_of_all
 from continual_df.task import Batch, Role, Rows, Task
 
@@ -229,13 +229,10 @@ class OpenWorld(Method):
         """Merge novel heads of little use into others."""
         heads, place_A = self.head.classifier, self.open_K.nonzero()[:, 0]
         merged = merge_heads(heads.weight_KD[place_A], self.used_K[place_A], self.num_known)
-        keep_A = torch.zeros_like(place_A, dtype=torch.bool)
-        keep_A[: self.num_known] = True
-        keep_A[self.num_known :] = heads_to_keep(self.used_K[place_A[self.num_known :]])
         weight_KD = heads.weight_KD.detach().clone()
-        weight_KD[place_A[keep_A]] = merged.weight_MD
+        weight_KD[place_A[merged.keep_K]] = merged.weight_MD
         heads.set_weights(weight_KD)
-        self.open_K[place_A[~keep_A]] = False
+        self.open_K[place_A[~merged.keep_K]] = False
 
     def _gather(self, features: Features, batch: Batch) -> Views:
         """Return the rows of all processes that count; the head sees them all, so that its batch statistics are theirs."""

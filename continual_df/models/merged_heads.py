@@ -16,10 +16,12 @@ class MergedHeads(NamedTuple):
     Attributes:
         weight_MD: Weights of the M heads that are left, in their old order.
         into_K: The new head of each old one: its own, or that which it was merged into.
+        keep_K: Which of the old ones are left.
     """
 
     weight_MD: Tensor
     into_K: Tensor
+    keep_K: Tensor
 
 
 def heads_to_keep(count_N: Tensor, coverage: float = 0.9544) -> Tensor:
@@ -85,4 +87,4 @@ def merge_heads(weight_KD: Tensor, count_K: Tensor, num_known: int, coverage: fl
     kept_MD = weight_KD.detach()[keep_K]
     merged_MD = F.normalize(member_MK @ weight_KD.detach(), dim=1) * kept_MD.norm(dim=1, keepdim=True)
     alone_M = member_MK.sum(dim=1) == 1
-    return MergedHeads(torch.where(alone_M[:, None], kept_MD, merged_MD), into_K)
+    return MergedHeads(torch.where(alone_M[:, None], kept_MD, merged_MD), into_K, keep_K)

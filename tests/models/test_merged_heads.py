@@ -39,6 +39,7 @@ def test_dropped_heads_go_into_the_kept_novel_one_of_the_nearest_direction() -> 
     count_K = torch.tensor([0, 0, 60, 0, 0, 40])
     merged = merge_heads(weight_KD, count_K, 2)
     assert merged.into_K.tolist() == [0, 1, 2, 3, 3, 3]
+    assert merged.keep_K.tolist() == [True, True, True, False, False, True]
     mean_D = (weight_KD[3] + weight_KD[4] + weight_KD[5]) / 3
     expected = torch.stack([*weight_KD[:3], mean_D / mean_D.norm() * 2])
     torch.testing.assert_close(merged.weight_MD, expected)
