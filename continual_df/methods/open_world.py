@@ -78,7 +78,8 @@ class OpenWorld(Method):
         novel_share: Share of unlabelled images that are of unknown methods, where it is known: the prior is then that of
             `known_prior`; None: a uniform one.
         merge_from: First epoch, from 0, at whose end novel heads that the epoch's unlabelled rows hardly use are merged into others
-            (`merge_heads`), for good, where ``novel`` is more than there can be; None: they stay.
+            (`merge_heads`), where ``novel`` is more than there can be; None: they stay. The heads that are given up are closed
+            until the next task, whose unknown methods may need them: they begin it anew.
         **kwargs: Those of `Method`.
     """
 
@@ -130,15 +131,21 @@ class OpenWorld(Method):
         )
 
     def begin_task(self, task: Task) -> None:
-        """Have a head for each known class and ``novel`` more; new classes' heads are new ones, before the novel heads."""
+        """Have a head for each known class and ``novel`` more; those of new classes and in place of merged ones are new.
+
+        The heads of new classes come before the novel ones.
+        """
         super().begin_task(task)
         heads, known = self.head.classifier, self.num_known
         self.num_known = max(task.class_ids.values()) + 1
-        self.head.grow(self.num_known + self.novel - heads.num_heads)
+        merged_N = ~self.open_K[known:]
+        fresh = int(merged_N.sum())
+        self.head.grow(self.num_known + self.novel - heads.num_heads + fresh)
         if known:
-            last = known + self.novel
-            weight_KD = heads.weight_KD
-            heads.set_weights(torch.cat([weight_KD[:known], weight_KD[last:], weight_KD[known:last]]))
+            sizes = [known, self.novel, self.num_known - known, fresh]
+            old_KD, novel_ND, new_KD, fresh_MD = torch.split(heads.weight_KD.detach(), sizes)
+            novel_ND[merged_N] = fresh_MD
+            heads.set_weights(torch.cat([old_KD, new_KD, novel_ND]))
         self.open_K = torch.ones(heads.num_heads, dtype=torch.bool, device=self.open_K.device)
         self.used_K = torch.zeros(heads.num_heads, device=self.used_K.device)
 

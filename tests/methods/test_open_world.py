@@ -268,7 +268,7 @@ def test_scales_and_bands_refuse_rules_that_look_at_no_places() -> None:
         make(scales=[2], vote="off")
 
 
-def test_novel_heads_of_little_use_are_merged_and_never_come_back() -> None:
+def test_novel_heads_of_little_use_are_merged_and_do_not_come_back_in_the_task() -> None:
     method = make(novel=5, merge_from=0)
     batch = mixed_batch(method)
     method.losses(batch)
@@ -286,6 +286,20 @@ def test_novel_heads_of_little_use_are_merged_and_never_come_back() -> None:
     method.used_K.copy_(torch.tensor([0.0, 0, 0, 30, 0, 0, 30, 0]))
     method.on_train_epoch_end()
     assert method.open_K.sum() == 5
+
+
+def test_merged_heads_begin_the_next_task_anew() -> None:
+    method = make(novel=3)
+    first, second = make_tasks(["a", "b"], ["c"])
+    method.begin_task(first)
+    method.open_K[4] = False
+    old_KD = method.head.classifier.weight_KD.detach().clone()
+    method.begin_task(second)
+    new_KD = method.head.classifier.weight_KD.detach()
+    assert method.open_K.tolist() == [True] * 7
+    assert torch.equal(new_KD[[0, 1, 2, 4, 6]], old_KD[[0, 1, 2, 3, 5]])
+    others_KD = torch.cat([old_KD, new_KD[[0, 1, 2, 3, 4, 6]]])
+    assert (new_KD[5] != others_KD).any(dim=1).all()  # neither its old weights nor those of any other head
 
 
 def test_heads_stay_before_the_epoch_from_which_they_are_merged() -> None:
