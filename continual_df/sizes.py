@@ -8,6 +8,7 @@ from continual_df.cost import Sizes
 from continual_df.ledger import Ledger
 from continual_df.models.detector import Detector
 from continual_df.models.frozen_copy import FrozenCopy
+from continual_df.models.weight_average import WeightAverage
 from continual_df.models.weight_store import WeightStore
 
 
@@ -20,10 +21,13 @@ def note_parameters(ledger: Ledger, module: nn.Module) -> None:
 
 
 def note_stored(ledger: Ledger, module: nn.Module) -> None:
-    """Note the bytes of parameters and buffers that ``module`` keeps after the ledger's task, by what they are for."""
+    """Note the bytes of parameters and buffers that ``module`` keeps after the ledger's task, by what they are for.
+
+    Slow weights are part of the model: they predict.
+    """
     stored = {"model": _num_bytes(module), "teacher": 0, "past_models": 0}
     for part in module.modules():
-        if isinstance(part, FrozenCopy):
+        if isinstance(part, FrozenCopy) and not isinstance(part, WeightAverage):
             stored["teacher"] += _num_bytes(part)
         elif isinstance(part, WeightStore):
             stored["past_models"] += part.num_bytes

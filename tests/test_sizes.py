@@ -6,6 +6,7 @@ from torch import nn
 
 from continual_df.ledger import Ledger, combine_ranks
 from continual_df.models.frozen_copy import FrozenCopy
+from continual_df.models.weight_average import WeightAverage
 from continual_df.models.weight_store import WeightStore
 from continual_df.sizes import charge_pretraining, note_parameters, note_stored
 from tests.toy import TinyDetector
@@ -40,6 +41,14 @@ def test_stored_bytes_tell_model_teacher_and_past_models_apart() -> None:
     norm = 4 * (5 + 5 + 5 + 5) + 8  # weights, biases, means, variances; the number of batches is a long
     stored = ledger.sizes[0].stored_bytes
     assert stored == {"model": 4 * 25 + norm, "teacher": 4 * 25, "past_models": 2 * 4 * 25}
+
+
+def test_slow_weights_are_part_of_the_model_which_they_are_when_it_predicts() -> None:
+    ledger, learner = Ledger(), Learner()
+    learner.teacher = WeightAverage(learner.net)
+    note_parameters(ledger, learner)
+    note_stored(ledger, learner)
+    assert ledger.sizes[0].stored_bytes["teacher"] == 0
 
 
 def test_sizes_and_notes_stand_in_compute_json_survive_checkpoints_and_are_those_of_one_process() -> None:

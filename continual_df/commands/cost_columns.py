@@ -11,8 +11,8 @@ METRICS = {"auc": "AUC", "acc": "accuracy at 0.5", "top1": "top-1 accuracy"}
 CAPTION = """\
 Error and compute are those of NEVIS'22 (arXiv 2211.11747). The error of a task is what its metric lacks to 1 on its test set right \
 after it was learnt; 'average' is the mean over all tasks, 'last' that over the end of the stream, 'by size' either of them with \
-the tasks weighted by the sizes of their test sets. Total FLOPs are those of the whole stream and of what was paid before it, in \
-all phases but validation and prediction; pretraining and search are parts of them. A method is on the Pareto front if no other has \
+the tasks weighted by the sizes of their test sets. Total FLOPs are those of the whole stream, in all phases but validation and \
+prediction; search is part of them, and pretraining, which was paid elsewhere, a column of its own. A method is on the Pareto front if no other has \
 a lower mean error at no higher mean FLOPs, or lower FLOPs at no higher error."""
 
 REFERENCE_CAPTION = """\

@@ -68,21 +68,11 @@ def average_error(error_T: ArrayLike, suffix: int | None = None, weight_T: Array
     return float(error[chosen] @ weight[chosen] / total) if total else float("nan")
 
 
-def cumulative_flops(flops_T: ArrayLike, before: float = 0.0) -> Vector:
-    """Return (T,): C_t = c_0 + sum_{s<=t} c_s.
-
-    Args:
-        flops_T: c_t, over all trials of a search.
-        before: c_0, paid before the first event: pretraining.
-    """
-    return before + np.cumsum(_vector("flops_T", flops_T))
-
-
 def relative_flops(flops_T: ArrayLike, reference_T: ArrayLike) -> Vector:
     """Return (T,): rho_t = C_t / C_t^b, below 1 for a learner that has paid less than the reference.
 
     Args:
-        flops_T: C_t of the learner, see `cumulative_flops`.
+        flops_T: C_t of the learner, the sums of what each task up to t has cost.
         reference_T: C_t^b of the reference; where it is 0, the ratio is NaN.
 
     Raises:

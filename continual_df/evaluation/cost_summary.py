@@ -31,8 +31,8 @@ def cost_columns(result: Mapping[str, Any], costs: RunCosts) -> dict[str, str | 
     """Return the columns of `COST_COLUMNS`, None or empty where not measured.
 
     ``own_auc``, ``own_acc`` and ``own_top1`` are the diagonals of the matrices; ``test_images`` the sizes of the test sets;
-    ``task_flops`` what learning took in each task (all phases but ``validate`` and ``predict``). ``pretrain_flops`` and
-    ``search_flops`` are those of these phases, parts of ``train_flops``. ``parameters`` and ``stored_bytes`` are those after the
+    ``task_flops`` what learning took in each task (all phases but ``validate``, ``predict`` and ``pretrain``).
+    ``pretrain_flops`` and ``search_flops`` are those of these phases, of which the latter is part of ``train_flops``. ``parameters`` and ``stored_bytes`` are those after the
     last task, ``cost_notes`` sentences on what is not counted.
 
     Args:

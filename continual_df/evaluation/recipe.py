@@ -32,6 +32,10 @@ _TRAINING = {
 }
 """Settings beside the model's that change what is learnt from a stream; its images and tasks are in its hash."""
 
+_WHERE_SET = ("second_view", "reveal_unlabelled")
+"""Further settings of the data that count where they are set: so recipes of versions that had none stay what they were. The same holds
+for a search and for a budget of all tasks."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -82,6 +86,15 @@ def _settings(config: dict[str, Any]) -> str:
         found = found if isinstance(found, dict) else {}
         values = found.get("init_args") if "class_path" in found else found
         kept[part] = {key: values[key] for key in keys if values and key in values}
+    data = config.get("data")
+    data = data if isinstance(data, dict) else {}
+    data = data.get("init_args") or {} if "class_path" in data else data
+    search = config.get("search")
+    more = {key: data[key] for key in _WHERE_SET if data.get(key)} | {
+        "max_flops_total": config.get("max_flops_total"),
+        "search": search if isinstance(search, dict) and search.get("trials") else None,
+    }
+    kept |= {key: value for key, value in more.items() if value}
     return json.dumps(_without_seeds(kept), sort_keys=True, default=str)
 
 

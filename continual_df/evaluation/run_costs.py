@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from continual_df.cost import EVALUATION_PHASES
+from continual_df.cost import NOT_LEARNING
 from continual_df.errors import RunFolderError
 from continual_df.evaluation.run_files import read_json
 
@@ -69,8 +69,8 @@ class RunCosts:
         return list(dict.fromkeys(name for task in self.tasks.values() for name in task.phases))
 
     def total(self, phases: Iterable[str] | None = None, tasks: Iterable[int] | None = None) -> Paid:
-        """Return the sum over ``phases`` (default: what learning takes, all but `EVALUATION_PHASES`) and ``tasks`` (default all)."""
-        chosen = [name for name in self.phases if name not in EVALUATION_PHASES] if phases is None else list(phases)
+        """Return the sum over ``phases`` (default: what learning takes, all but `NOT_LEARNING`) and ``tasks`` (default all)."""
+        chosen = [name for name in self.phases if name not in NOT_LEARNING] if phases is None else list(phases)
         numbers = list(self.tasks) if tasks is None else [number for number in tasks if number in self.tasks]
         paid = [cost for number in numbers for name, cost in self.tasks[number].phases.items() if name in chosen]
         return Paid(math.fsum(cost.flops for cost in paid), math.fsum(cost.seconds for cost in paid))

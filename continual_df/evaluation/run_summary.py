@@ -84,8 +84,7 @@ def run_summary(run: Path) -> Row:
     disk as the frame table names them, each image once, plus the values kept for each image, such as logits; None
     where a file has gone. Weights, teachers and prototypes are not counted.
 
-    ``train_flops`` and ``train_seconds`` are those of every phase and task but ``validate`` and ``predict``, what was paid
-    before the first task included. The columns after them are those of `cost_columns`.
+    ``train_flops`` and ``train_seconds`` are those of every phase and task but ``validate``, ``predict`` and ``pretrain``. The columns after them are those of `cost_columns`.
 
     ``recipe`` is equal for runs that differ in their seeds only, ``stream_hash`` for runs on the same images in the same
     tasks and splits; ``run`` is the name of the run's folder.

@@ -31,7 +31,8 @@ class IsolationLoss(nn.Module):
         """Return the loss of ``feature_BD`` (any length) whose rows belong to ``domain_B``."""
         z_BD = F.normalize(feature_BD.float(), dim=1)
         itself_BB = torch.eye(len(z_BD), dtype=torch.bool, device=z_BD.device)
-        similarity_BB = (z_BD @ z_BD.T / self.temperature).masked_fill(itself_BB, -torch.inf)
+        with torch.autocast(z_BD.device.type, enabled=False):  # similarities up to 1 / t lose digits that count in bf16
+            similarity_BB = (z_BD @ z_BD.T / self.temperature).masked_fill(itself_BB, -torch.inf)
         log_share_BB = (similarity_BB - similarity_BB.logsumexp(dim=1, keepdim=True)).masked_fill(itself_BB, 0)
         positive_BB = (domain_B[:, None] == domain_B) & ~itself_BB
         count_B = positive_BB.sum(dim=1)

@@ -32,16 +32,17 @@ class Brick(Replay):
     ``loss = detection BCE + logit (z - z_remembered)^2 + feature ||u - u_teacher||^2 / D + isolation SupCon(domains)``, u features of unit
     length; the second and third are means over replayed rows. A part at 0 is off, and costs nothing.
 
-    Slow weights: after each step ``slow <- d slow + (1 - d) fast`` with ``d = exp(-1 / (slow x steps of the task))``; in the
+    Slow weights: after each step ``slow <- d slow + (1 - d) fast`` with ``d = exp(-1 / (slow x steps of an epoch))``; in the
     first task d is at most t / (t + 1) in step t = 0, 1, ..., so that nothing of the random head stays. They predict, choose the
-    memory, teach, and are what the next task starts from: of what was there before a task, a share exp(-1 / slow) stays.
+    memory, teach, and are what the next task starts from: of what was there before a task of E epochs, a share exp(-E / slow)
+    stays.
 
     docs/brick.md says what each part brings.
 
     Args:
         classifier: ``linear``: one head; ``heads``: one for each task, each row learnt by its own, their mean logit predicts;
             ``ridge``: as linear while training, then ridge regression on the features of task and memory.
-        slow: Time constant of the slow weights as a share of the task's steps; 0: the trained weights themselves.
+        slow: Time constant of the slow weights in epochs; 0: the trained weights themselves.
         frozen_stages: Early stages of the backbone that later tasks leave as the first one made them.
         balanced: Draw current rows equally often of both labels.
         detection: Weight of the detection loss.
@@ -59,7 +60,7 @@ class Brick(Replay):
         self,
         *,
         classifier: Classifier = "linear",
-        slow: float = 0.3,
+        slow: float = 1.0,
         frozen_stages: int = 0,
         balanced: bool = False,
         detection: float = 1.0,
@@ -72,8 +73,10 @@ class Brick(Replay):
     ) -> None:
         self.classifier = classifier
         super().__init__(**kwargs)
-        if slow < 0:
-            raise ValueError(f"slow must be at least 0, got {slow}")
+        weights = {"detection": detection, "logit": logit, "feature": feature, "isolation": isolation, "align": align}
+        for name, value in {"slow": slow, **weights}.items():
+            if value < 0:
+                raise ValueError(f"{name} must be at least 0, got {value}")
         if align and classifier != "heads":
             raise ValueError(f"align turns the heads of several tasks: it needs classifier heads, got {classifier}")
         self.time_constant, self.frozen_stages = slow, frozen_stages
@@ -182,7 +185,8 @@ class Brick(Replay):
         if self.align:
             self.head.set_weights(align_heads(self.head.weight_TCD.detach(), self.align))
         if self.slow is not None:
-            decay = math.exp(-1 / (self.time_constant * float(self.trainer.estimated_stepping_batches)))
+            steps = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+            decay = math.exp(-1 / (self.time_constant * steps))
             if self.task is not None and self.task.index == 0:
                 done = self.trainer.global_step  # without the step just made
                 decay = min(decay, done / (done + 1))

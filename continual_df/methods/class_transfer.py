@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from continual_df.labels import REAL_METHOD
 from continual_df.methods.base import Prediction
 from continual_df.methods.transfer import Transfer
 from continual_df.models.class_head import ClassHead, fake_against_real
+from continual_df.models.weight_store import Weights
 from continual_df.task import Batch, Rows, Task
 
 
@@ -38,8 +40,9 @@ class ClassTransfer(Transfer):
 
     def begin_task(self, task: Task) -> None:
         """Add the classes of the task; where every task starts over, begin with new outputs for all."""
+        self.task = task
         if self.initial in ("scratch", "pretrained"):
-            self.head = self.make_head()
+            self._renew()
         self.head.grow(len(task.class_ids))
         super().begin_task(task)
 
@@ -78,6 +81,20 @@ class ClassTransfer(Transfer):
         self.val_acc.update((logit_BC.argmax(dim=1) == target_B).float(), batch["weight"])
         self.log("val/acc", self.val_acc)
         return prediction
+
+    def _take(self, weights: Weights) -> None:
+        """Go on from ``weights``; classes that they do not know have new outputs, whatever was there before."""
+        self._renew()
+        super()._take(weights)
+
+    def _renew(self) -> None:
+        """Begin with new outputs for all classes so far."""
+        assert self.task is not None
+        sizes = [part.out_features for part in self.head.parts]
+        head = self.make_head()
+        for num in itertools.accumulate(sizes):  # in the same parts, whose names are those of the weights
+            head.grow(num)
+        self.head = head.to(self.device)
 
     def _of_task(self, logit_BC: Tensor, class_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of the task's classes, and the place of each class among them."""

@@ -29,6 +29,9 @@ class _Weights(NamedTuple):
     logit: float
 
 
+ALIGNED_FROM = 2
+"""First epoch, from 0, in which the released code aligns: its rule is ``epoch > align_epoch``, with 1."""
+
 _REFILL = {"paper": refill, "released": refill_released}
 _WEIGHTS = {"paper": _Weights(0.1, 1.0, 1.0, 0.0), "released": _Weights(1.0, 0.4, 10.0, 1.0)}
 
@@ -43,7 +46,7 @@ class SURLID(Replay):
     Cheng et al., 2025, arXiv:2411.11396. ``variant: paper`` has its formulas: weights .1, 1, 1, 0, features re-filled beside the
     replayed ones, head t turned towards head t-1. ``variant: released`` has those of its code: weights 1, .4 (4 times the
     temperature .1), 10, 1, features of unit length, isolation from the second task on, re-filled features in place of the
-    replayed ones, each head turned towards the one least like it from the second epoch on. Differs from the code: heads are
+    replayed ones, each head turned towards the one least like it from the third epoch on. Differs from the code: heads are
     trained and saved, the teacher keeps its batch statistics, the optimizer is fresh in each task, the logit teacher's target is a
     probability, any number of tasks and replayed rows. Differs from the paper's formula: the squared distance of features is
     averaged over their D dimensions; their sum holds the detector so fast that it hardly learns (docs/brick.md).
@@ -83,7 +86,7 @@ class SURLID(Replay):
         temperature: float = 0.1,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(replay_per_batch=replay_per_batch or 1, **kwargs)
+        super().__init__(replay_per_batch=1 if replay_per_batch is None else replay_per_batch, **kwargs)
         if replay_per_domain < 1:
             raise ValueError(f"replay_per_domain must be at least 1, got {replay_per_domain}")
         usual = _WEIGHTS[variant]._asdict()
@@ -173,7 +176,7 @@ class SURLID(Replay):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Step, then align the heads: once for each step of the optimizer, however many batches it gathered."""
         super().optimizer_step(*args, **kwargs)
-        if not self.align or (self.variant == "released" and self.current_epoch == 0):
+        if not self.align or (self.variant == "released" and self.current_epoch < ALIGNED_FROM):
             return
         with torch.no_grad():
             weight_TCD = self.head.weight_TCD

@@ -28,7 +28,8 @@ class Transfer(Method):
     - ``pretrained``: those with which the detector was made (Independent from pretrained);
     - ``previous``: what the task before has ended with (FT-prev);
     - ``nearest``: those of an earlier task, or of the start, whose features tell the classes of the task's validation images best, by the classes of their
-      nearest training images (FT-d, "dynamic"); of equal ones the latest. Every model is kept, and each costs a forward pass over the images.
+      nearest training images (FT-d, "dynamic"); of equal ones the latest. The start and every model are kept, and each costs a forward pass over
+      the images.
 
     Right after its task a model is judged on that task; what it says of the others is measured too, as of any method.
 
@@ -76,6 +77,8 @@ class Transfer(Method):
         self.detector.requires_grad_(not freeze_backbone)
         self._start: Weights = copy.deepcopy({key: value.cpu() for key, value in self._learnt().items()})
         self.past = WeightStore()
+        if initial == "nearest":
+            self.past.keep(self._start)
         self.source: int | None = None
         self.accuracy: dict[int, float] = {}
 
@@ -91,9 +94,8 @@ class Transfer(Method):
         if self.initial != "nearest":
             return
         train, val = _some(rows, self.max_train), _some(self.validation[-1], self.max_val)
-        candidates = [self._start, *self.past.kept]
-        if len(candidates) > 1:
-            for number, weights in enumerate(candidates):
+        if len(self.past.kept) > 1:
+            for number, weights in enumerate(self.past.kept):
                 self._take(weights)
                 self.accuracy[number] = neighbour_accuracy(
                     extract(train, ("features",))["features"],
@@ -103,7 +105,7 @@ class Transfer(Method):
                     self.num_neighbours,
                 )
         self.source = max(self.accuracy, key=lambda number: (self.accuracy[number], number), default=0)
-        self._take(candidates[self.source])
+        self._take(self.past.kept[self.source])
 
     def end_task(self, task: Task, rows: Rows, extract: Extract) -> None:
         """Keep the task's model, where a later task could start from it."""
@@ -130,7 +132,8 @@ class Transfer(Method):
         """Return the detection loss with smoothed labels."""
         features = self.detector(batch["image"])
         logit = self.fake_logit(features.pooled_BD)
-        label = batch["label"].to(logit.dtype).lerp(torch.tensor(0.5, device=logit.device), self.label_smoothing)
+        label = batch["label"].to(logit.dtype)
+        label = label + self.label_smoothing * (0.5 - label)
         detection = F.binary_cross_entropy_with_logits(logit, label)
         return {"detection": detection, **self.detector.auxiliary_loss(features, batch)}
 

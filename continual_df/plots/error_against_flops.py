@@ -27,7 +27,7 @@ def error_against_flops(groups: Sequence[CostGroup], metric: str = "auc", suffix
 
     A large mark is a method's mean over seeds, small ones its seeds. The dark steps are the Pareto front of the means: the
     lowest error at each budget. Along a grey line, error x FLOPs is constant: who moves along it halves the error by paying
-    twice as much. What was paid before the stream counts.
+    twice as much. Pretraining, which was paid elsewhere, is left out.
 
     Args:
         groups: One point each; those without an error or without FLOPs are left out.

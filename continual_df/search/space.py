@@ -23,7 +23,7 @@ class Search:
     """Random search of hyper-parameters inside every task, on the task's own validation split.
 
     A trial trains the task from where it begins, with its own values; the weights of the best validation of all trials
-    stay. Bornschein et al., 2023, arXiv:2211.11747 (NEVIS'22). Differs from its code: a trial counts by its best validation, whose weights
+    stay, and nothing else of it: what a method does after training is what its own settings say. Bornschein et al., 2023, arXiv:2211.11747 (NEVIS'22). Differs from its code: a trial counts by its best validation, whose weights
     it keeps, and not by its last one.
 
     Attributes:
@@ -32,7 +32,8 @@ class Search:
             logarithmic scale or a ``step``, or ``{choices: [...]}``. Integers stay integers.
         monitor: Logged metric of the validation that decides.
         mode: Whether the largest or the smallest value is best.
-        prune_after: Validations after which a trial that is worse than the median of the trials before it is broken off; null for never.
+        prune_after: Validations after which a trial that is worse than the median of those before it that were not broken off, at the same
+            validation, is broken off; null for never.
     """
 
     trials: int = 0
@@ -49,6 +50,10 @@ class Search:
         if self.trials and not self.space:
             raise ValueError("search.space is empty: name the settings that the trials try, or set search.trials to 0")
         for name, entry in self.space.items():
+            if name.startswith("model.init_args.memory"):
+                raise ValueError(
+                    f"search.space: '{name}' acts after a task is trained, where no trial could tell its values apart"
+                )
             if set(entry) not in KEYS:
                 raise ValueError(
                     f"search.space: the range of '{name}' is {entry}: give low and high (and log or step), or choices"
@@ -106,7 +111,8 @@ def _distribution(optuna: Any, name: str, entry: Mapping[str, Any]) -> Any:  # n
 def _finished(optuna: Any, record: Record, space: Mapping[str, Any]) -> Any:  # noqa: ANN401
     """Return ``record`` as one of Optuna's trials."""
     states = optuna.trial.TrialState
-    state = states.FAIL if record["best"] is None else states.PRUNED if record["state"] == "pruned" else states.COMPLETE
+    kinds = {"complete": states.COMPLETE, "pruned": states.PRUNED, "diverged": states.FAIL}
+    state = kinds[record["state"]]
     return optuna.trial.create_trial(
         state=state,
         value=record["best"] if state == states.COMPLETE else None,

@@ -17,7 +17,7 @@ from continual_df.callbacks.best_step import BestStep, copied
 from continual_df.checkpoint_file import load_checkpoint, save_checkpoint
 from continual_df.cost import NOT_LEARNING
 from continual_df.data.datamodule import StreamDataModule
-from continual_df.errors import NonFiniteLossError, TrainingError
+from continual_df.errors import ConfigError, NonFiniteLossError, TrainingError
 from continual_df.memory import ReplayMemory
 from continual_df.methods.base import Method
 from continual_df.ranks import is_writer
@@ -121,7 +121,13 @@ class TaskSearch:
         with torch.random.fork_rng():
             candidate = self.tools.build(trial.params)
             candidate.unlabelled, candidate.validation = self.method.unlabelled, self.method.validation
-            candidate.restore(self.tasks, found["start"])
+            try:
+                candidate.restore(self.tasks, found["start"])
+            except RuntimeError as error:
+                raise ConfigError(
+                    f"search.space: with {trial.params} the method has other weights than without ({str(error).splitlines()[0]}): only what "
+                    "leaves the weights' names and shapes alone can be searched."
+                ) from error
 
         def prune(value: float, at: int) -> bool:
             trial.report(value, at)

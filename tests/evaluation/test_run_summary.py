@@ -122,6 +122,14 @@ def test_recipe_is_equal_for_seeds_and_differs_for_what_is_learnt(write_run: Wri
     sized = recipe("g", "data: {class_path: ForgeryStream, init_args: {image_size: 64, num_workers: 0}}\n")
     assert recipe("h", "data: {class_path: ForgeryStream, init_args: {image_size: 64, num_workers: 2}}\n") == sized
     assert recipe("i", "data: {class_path: ForgeryStream, init_args: {image_size: 96, num_workers: 0}}\n") != sized
+    assert recipe("j", "search: {trials: 0, space: {}}\n") == recipe("k")
+    assert (
+        recipe("l", "search: {trials: 2, space: {}}\n")
+        != recipe("m", "search: {trials: 3, space: {}}\n")
+        != recipe("n")
+    )
+    assert recipe("o", "max_flops_total: 1.0\n") != recipe("p")
+    assert recipe("q", "data: {class_path: ForgeryStream, init_args: {reveal_unlabelled: true}}\n") != recipe("r")
 
 
 def test_name_in_the_config_is_the_methods(write_run: WriteRun) -> None:

@@ -31,6 +31,13 @@ def test_it_equals_the_double_loop(domain_B: list[int], temperature: float) -> N
     assert loss.item() == pytest.approx(double_loop(feature_BD.numpy(), domain_B, temperature), abs=1e-5)
 
 
+def test_autocast_does_not_round_its_similarities() -> None:
+    feature_BD, domain_B = torch.randn(6, 5), torch.tensor([0, 0, 1, 1, 2, 2])
+    exact = IsolationLoss()(feature_BD, domain_B)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(IsolationLoss()(feature_BD, domain_B), exact)
+
+
 def test_without_any_pair_it_is_zero_and_has_a_finite_gradient() -> None:
     feature_BD = torch.randn(3, 4, requires_grad=True)
     loss = IsolationLoss()(feature_BD, torch.tensor([0, 1, 2]))

@@ -61,7 +61,7 @@ def test_slow_weights_move_a_share_of_the_way_and_predict(toy_stream: Stream, tm
 
 
 def test_of_what_was_before_a_task_a_share_stays(toy_stream: Stream, tmp_path: Path) -> None:
-    """With weights that do not move, slow weights set off the fast ones come back by exp(-1 / slow) in a task."""
+    """With weights that do not move, slow weights set off the fast ones come back by exp(-epochs / slow) in a task."""
     brick = make(slow=0.8, optimizer=functools.partial(SGD, lr=0.0))
     brick.begin_task(toy_stream.tasks[0])
     begin = brick.begin_task
@@ -72,7 +72,17 @@ def test_of_what_was_before_a_task_a_share_stays(toy_stream: Stream, tmp_path: P
 
     brick.begin_task = shifted
     run(brick, ToyData(toy_stream), tmp_path / "run", epochs=2)
-    assert float(brick.slow.module["head"].bias - brick.head.bias) == pytest.approx(math.exp(-1 / 0.8), rel=1e-3)
+    assert float(brick.slow.module["head"].bias - brick.head.bias) == pytest.approx(math.exp(-2 / 0.8), rel=1e-3)
+
+
+def test_slow_weights_do_not_wait_for_epochs_that_never_come(toy_stream: Stream, tmp_path: Path) -> None:
+    """A budget ends training long before max_epochs, which then says nothing about its length."""
+    both = []
+    for epochs, options in ((2, {}), (1000, {"max_steps": 6})):
+        brick = make(slow=1.0, optimizer=functools.partial(SGD, lr=0.1))
+        run(brick, ToyData(toy_stream), tmp_path / str(epochs), epochs=epochs, **options)
+        both.append(brick.slow.module["head"].weight)
+    assert torch.equal(*both)
 
 
 def test_nothing_of_the_random_head_stays_in_the_first_task(toy_stream: Stream, tmp_path: Path) -> None:
@@ -143,3 +153,5 @@ def test_settings_that_do_nothing_or_are_out_of_range_are_refused() -> None:
         make(align=0.1)
     with pytest.raises(ValueError, match="slow must be at least 0, got -1"):
         make(slow=-1)
+    with pytest.raises(ValueError, match="isolation must be at least 0, got -1"):
+        make(isolation=-1)

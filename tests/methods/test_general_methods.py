@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
@@ -36,7 +37,7 @@ from continual_df.models.detector import Detector
 from continual_df.models.frozen_copy import FrozenCopy
 from continual_df.task import Rows, Task
 from tests.made_up_tasks import extract_of, make_batch, make_rows, make_tasks, noise, train_on, train_step, train_task
-from tests.toy import NoisyDetector, TinyDetector
+from tests.toy import METHOD_CLASSES, NoisyDetector, TinyDetector, method_arguments
 
 SIX = make_tasks(["a"], ["b", "c"], ["d"], ["a"], ["e"], ["f"])
 """Six tasks; one brings two methods, one brings an old one again."""
@@ -198,3 +199,19 @@ def test_it_learns_every_task_and_forgets_less_than_finetune(
     # left out: heads a task contradict each other on this stream, as its tasks do, and nothing makes them agree
     lost = forgetting(MAKERS[name](), toy_stream)
     assert lost < forgetting_of_finetune - 0.03
+
+
+@pytest.mark.parametrize("name", METHOD_CLASSES)
+def test_every_method_trains_in_bfloat16(name: str) -> None:
+    """What rounding makes of the loss is another matter; operators must take the types that autocast hands them."""
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(Method, "model")
+    detector = {"class_path": "tests.toy.TinyDetector"}
+    settings = {
+        "class_path": f"continual_df.methods.{name}",
+        "init_args": {"detector": detector, **method_arguments(name)},
+    }
+    method: Method = parser.instantiate(parser.parse_object({"model": settings}))["model"]
+    with torch.autocast("cpu", torch.bfloat16):
+        train_on(method, SIX[:2])
+    assert all(torch.isfinite(value).all() for value in method.parameters())

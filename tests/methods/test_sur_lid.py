@@ -199,7 +199,7 @@ def test_heads_are_aligned_once_for_each_step_of_the_optimizer(
     assert set(calls) == {1, 2, 3}
 
 
-def test_released_heads_turn_from_the_second_epoch_on_and_none_where_it_is_off(
+def test_released_heads_turn_from_the_third_epoch_on_and_none_where_it_is_off(
     toy_stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates: list[tuple[float, ...]] = []
@@ -211,7 +211,7 @@ def test_released_heads_turn_from_the_second_epoch_on_and_none_where_it_is_off(
     monkeypatch.setattr("continual_df.methods.sur_lid.align_heads_released", turn)
     for number, factor in enumerate((2.0, 0.0)):
         method = make(variant="released", align=factor)
-        run(method, ToyData(toy_stream), tmp_path / str(number), epochs=2)
+        run(method, ToyData(toy_stream), tmp_path / str(number), epochs=3)
     steps = -(-48 // 16)  # of one epoch of each of three tasks
     assert rates == [tuple(2 * rate for rate in RELEASED_RATES)] * 3 * steps
 
@@ -283,3 +283,8 @@ def test_a_restored_method_predicts_the_same(toy_stream: Stream, tmp_path: Path)
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="replay_per_domain must be at least 1, got 0"):
         make(replay_per_domain=0)
+
+
+def test_no_replayed_row_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="replay_per_batch must be at least 1, got 0"):
+        make(replay_per_batch=0)

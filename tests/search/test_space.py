@@ -31,7 +31,7 @@ def test_values_depend_on_seed_task_and_number_alone() -> None:
     assert drawn(0, 1, 2) == drawn(0, 1, 2)
     assert len({str(drawn(*address)) for address in [(0, 1, 2), (1, 1, 2), (0, 2, 2), (0, 1, 3)]}) == 4
     # what earlier trials found has no part in it
-    assert start_trial(search, [record(0.9), record(None)], 0, 1).params == drawn(0, 1, 2)
+    assert start_trial(search, [record(0.9), record(None, state="diverged")], 0, 1).params == drawn(0, 1, 2)
 
 
 def test_a_logarithmic_range_is_drawn_evenly_in_its_logarithm_and_integers_stay_integers() -> None:
@@ -57,7 +57,7 @@ def test_the_best_trial_is_the_first_of_those_with_the_best_value(mode: Any, pla
 
 
 def test_a_trial_below_the_median_is_pruned_after_as_many_validations_as_asked() -> None:
-    records = [record(0.9, (0.8, 0.9)), record(None), record(0.8, (0.7, 0.8), "pruned")]
+    records = [record(0.9, (0.8, 0.9)), record(None, (), "diverged"), record(0.8, (0.7, 0.8), "pruned")]
     trial = start_trial(Search(4, SPACE, prune_after=2), records, 0, 0)
     trial.report(0.1, 0)
     assert not trial.should_prune()
@@ -73,6 +73,7 @@ def test_a_trial_below_the_median_is_pruned_after_as_many_validations_as_asked()
     [
         ({"trials": -1}, "search.trials is -1"),
         ({"trials": 2}, "search.space is empty"),
+        ({"space": {"model.init_args.memory.init_args.capacity": {"choices": [1]}}}, "acts after a task is trained"),
         ({"prune_after": 0}, "search.prune_after is 0"),
         ({"space": {LR: {"low": 1}}}, "give low and high"),
     ],

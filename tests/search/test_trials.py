@@ -135,6 +135,10 @@ def test_a_trial_that_would_read_another_task_is_refused(
             "did you mean 'model.init_args.optimizer.init_args.lr'",
         ),
         ({"space": {LR: {"low": 1}}}, "give low and high"),
+        (
+            {"space": {"model.init_args.detector.class_path": {"choices": ["tests.toy.TinyDetector"]}}},
+            "has other weights",
+        ),
         ({"monitor": "val/top9"}, "'val/top9', which no validation has logged; there are val/auc, val/loss"),
         ({"space": {"model.init_args.batch_size": {"choices": [0]}}}, "batch_size must be at least 1, got 0"),
     ],
