@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +18,8 @@ def mean_entropy(logit_BK: Tensor, prior_K: Tensor | None = None) -> Tensor:
 
     Args:
         logit_BK: Logits of all rows of the batch, B at least 1.
-        prior_K: Share of each head, positive, of sum 1, such as `known_prior`; uniform if none is given.
+        prior_K: Share of each head, positive, of sum 1, such as `known_prior`; uniform if none is given. Any positive value will
+            do for a head whose probability is 0.
     """
     log_p_BK = F.log_softmax(logit_BK.float(), dim=1)
     log_mean_K = log_p_BK.logsumexp(dim=0) - math.log(len(log_p_BK))
@@ -28,39 +28,39 @@ def mean_entropy(logit_BK: Tensor, prior_K: Tensor | None = None) -> Tensor:
     return (log_mean_K.exp() * (log_mean_K - log_prior_K)).sum()
 
 
-def known_prior(
-    labelled_counts: Sequence[int], num_novel: int, novel_share: float, labelled_share: float = 0.5
-) -> Tensor:
-    """Return prior_K of a batch that is part labelled and class-balanced, part drawn at random from the unlabelled rows.
+def known_prior(labelled_C: Tensor, count_C: Tensor, num_novel: int, novel_share: float) -> Tensor:
+    """Return prior_K of a batch that is part labelled, part drawn at random from the unlabelled rows.
 
-    With l the labelled share, n_c the labelled rows of known class c, C the number of known classes, and v the novel share of the
-    unlabelled rows:
+    With l_c the share of the batch that is labelled and of known class c, n_c the labelled rows of that class that there are, and v
+    the novel share of the unlabelled rows, u = 1 - sum l of the batch:
 
-    - a known class has ``l / C + (1 - l) (1 - v) n_c / sum n``, which takes it that known classes are among the unlabelled rows in
+    - a known class has ``l_c + u (1 - v) n_c / sum n``, which takes it that known classes are among the unlabelled rows in
       the proportions of the labelled ones;
-    - each novel head has ``(1 - l) v / num_novel``, since nothing is known of how novel classes divide.
+    - each novel head has ``u v / num_novel``, since nothing is known of how novel classes divide.
 
-    Of OW-DFA's protocol 1 (8 known and 12 novel classes, v = 18/22) a known
-    class has 0.074 and a novel one 0.034, where a uniform prior has 0.05.
+    A class without labelled rows has 0; the sum is 1. Of OW-DFA's protocol 1 (half labelled, 8 known and 12 novel classes,
+    v = 18/22) a known class has 0.074 and a novel one 0.034, where a uniform prior has 0.05.
 
     Args:
-        labelled_counts: Labelled rows of each known class, by class id, all positive.
+        labelled_C: The l_c of the formula, at least 0, of a sum within (0, 1).
+        count_C: The n_c of the formula; 0 where, and only where, l_c is.
         num_novel: Number of novel heads.
         novel_share: The v of the formula: in (0, 1], or 0 where there are no novel heads. Labels do not tell it; it is a setting.
-        labelled_share: The l of the formula, in (0, 1).
 
     Raises:
-        ValueError: If a head were to have no share, or any of the above is out of its range.
+        ValueError: If any of the above is out of its range.
     """
-    if not labelled_counts or min(labelled_counts) < 1:
-        raise ValueError(f"labelled_counts must hold a positive count of each known class, got {list(labelled_counts)}")
-    if not 0 < labelled_share < 1:
-        raise ValueError(f"labelled_share must be within (0, 1), got {labelled_share}")
+    labelled = float(labelled_C.sum())
+    if not 0 < labelled < 1:
+        raise ValueError(f"the sum of labelled_C must be within (0, 1), got {labelled:g}")
+    if (labelled_C < 0).any() or ((labelled_C > 0) != (count_C > 0)).any():
+        raise ValueError(
+            f"count_C must be positive where labelled_C is, else both 0; got {count_C.tolist()} and {labelled_C.tolist()}"
+        )
     if not 0 <= novel_share <= 1 or (novel_share > 0) != (num_novel > 0):
         raise ValueError(
             f"novel_share must be within (0, 1] if there are novel heads, else 0; got {novel_share} of {num_novel} heads"
         )
-    count_C = torch.tensor(labelled_counts, dtype=torch.float64)
-    known_C = labelled_share / len(count_C) + (1 - labelled_share) * (1 - novel_share) * count_C / count_C.sum()
-    novel_N = torch.full((num_novel,), (1 - labelled_share) * novel_share / max(num_novel, 1), dtype=torch.float64)
+    known_C = labelled_C + (1 - labelled) * (1 - novel_share) * count_C / count_C.sum()
+    novel_N = known_C.new_full((num_novel,), (1 - labelled) * novel_share / max(num_novel, 1))
     return torch.cat([known_C, novel_N]).float()

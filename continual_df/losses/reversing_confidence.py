@@ -16,7 +16,7 @@ def reversing_confidence(logit_BK: Tensor, other_BK: Tensor, progress: float, te
     Args:
         logit_BK: Logits of the weak view: the teacher.
         other_BK: Logits of the strong view.
-        progress: The t of the formula, in [0, 1]: the number of this epoch, from 1, by that of all epochs.
+        progress: The t of the formula, in [0, 1]; in CAL the number of this epoch, from 1, by that of all epochs.
         temperature: Of the teacher, positive.
     """
     teacher_BK = (logit_BK.detach().float() / temperature).softmax(dim=1)

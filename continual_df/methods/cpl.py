@@ -44,7 +44,9 @@ class CPL(OpenWorld):
         pseudo_from: First epoch, from 0, of pseudo-labels.
         gated: Whether only rows whose candidate passed the vote have pseudo-labels.
         consistency: Weight of the consistency of two views, whose weights go from sure to unsure rows (`reversing_confidence`).
-        pretrain_epochs: Epochs of labels alone, before all that the class adds.
+        consistency_epochs: Epochs in which they do so; after them, the weights stay.
+        pretrain_epochs: Epochs of labels alone, before all that the class adds, the regulariser, and the merging of heads; of
+            unlabelled rows only statistics are taken then, those of batch norm and of the thresholds of pseudo-labels.
         **kwargs: Those of `OpenWorld`.
     """
 
@@ -62,12 +64,15 @@ class CPL(OpenWorld):
         pseudo_from: int = 0,
         gated: bool = True,
         consistency: float = 0.0,
+        consistency_epochs: int = 50,
         pretrain_epochs: int = 0,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(**kwargs)
         if consistency and self.views == 1:
             raise ValueError(f"consistency compares two views: set two_views, or consistency to 0 (got {consistency})")
+        if consistency_epochs < 1:
+            raise ValueError(f"consistency_epochs must be at least 1, got {consistency_epochs}")
         if (scales or bands) and vote not in ("value", "index"):
             raise ValueError(f"scales and bands vote by value or by index, got vote '{vote}'")
         channels = self.detector.num_channels
@@ -75,12 +80,17 @@ class CPL(OpenWorld):
         self.bands = bands
         self.vote, self.pair, self.pseudo_label, self.pseudo = vote, pair, pseudo_label, pseudo
         self.pseudo_from, self.gated, self.consistency = pseudo_from, gated, consistency
-        self.pretrain_epochs = pretrain_epochs
+        self.consistency_epochs, self.pretrain_epochs = consistency_epochs, pretrain_epochs
 
     def begin_task(self, task: Task) -> None:
         """Begin to label anew."""
         super().begin_task(task)
         self.labeller = pseudo_labeller(self.pseudo_label, self.num_known, self.head.classifier.num_heads)
+
+    @property
+    def labels_alone(self) -> bool:
+        """Whether this is an epoch of pre-training."""
+        return self.current_epoch < self.pretrain_epochs
 
     def open_terms(self, views: Views) -> dict[str, Tensor]:
         """Return the terms of pairs, pseudo-labels and consistency."""
@@ -90,14 +100,14 @@ class CPL(OpenWorld):
         self.labeller.observe(logit_UK, other_UK)
         accepted_U = accepted_B[unlabelled_B] if self.gated else None
         pseudo_U = pseudo_label_loss(other_UK, self.labeller(logit_UK), accepted_U)
-        begun = float(self.current_epoch >= self.pretrain_epochs)
+        begun = float(not self.labels_alone)
         labelling = begun * float(self.current_epoch >= self.pseudo_from)
         terms = {
             "pair": begun * self.pair * pair_loss(views.logit_BK, views.other_BK, positive_B).mean(),
             "pseudo": labelling * self.pseudo * pseudo_U.sum() / max(len(pseudo_U), 1),
         }
         if self.consistency:
-            progress = (self.current_epoch + 1) / max(self.trainer.max_epochs or 1, 1)
+            progress = min((self.current_epoch + 1) / self.consistency_epochs, 1.0)
             consistency_B = reversing_confidence(views.logit_BK, views.other_BK, progress)
             terms["consistency"] = begun * self.consistency * consistency_B.mean()
         return terms

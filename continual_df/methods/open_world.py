@@ -155,27 +155,42 @@ class OpenWorld(Method):
         revealed_N = unlabelled.method >= 0
         labelled = Rows.concat([seen[-1], unlabelled.pick(revealed_N)])
         unlabelled = unlabelled.pick(~revealed_N)
-        self.has_real.fill_(bool((labelled.method == REAL).any()))
         plan = [Source(labelled, self.batch_size, "method")]
         if unlabelled.num and self.unlabelled_per_batch:
             plan.append(Source(unlabelled, self.unlabelled_per_batch, role=Role.UNLABELLED))
-        self.prior_K = None if self.novel_share is None else self._prior(plan)
+        plan += self.remembered()
+        self.has_real.fill_(any(bool((source.rows.method == REAL).any()) for source in plan))
+        self.prior_K = None if self.novel_share is None else self._prior(plan, self.novel_share)
         return plan
 
-    def _prior(self, plan: list[Source]) -> Tensor:
-        """Return the share of each head in a batch, as far as labels tell; 1 for a class that no image can have."""
-        if len(plan) == 1:
+    def remembered(self) -> list[Source]:
+        """Return the sources of what is remembered; none by default."""
+        return []
+
+    def _prior(self, plan: list[Source], novel_share: float) -> Tensor:
+        """Return the share of each head in a batch, as far as labels tell; 0 for a class that no image has."""
+        if all(source.role != Role.UNLABELLED for source in plan):
             raise ConfigError(
-                f"model.init_args.novel_share is {self.novel_share}, but the task has no unlabelled images, or unlabelled_per_batch is "
+                f"model.init_args.novel_share is {novel_share}, but the task has no unlabelled images, or unlabelled_per_batch is "
                 "0: remove novel_share, or name unlabelled methods (or a share of labels) in data.init_args.tasks."
             )
-        count_K = plan[0].rows.method.bincount(minlength=self.num_known)
-        rows = [source.per_batch for source in plan]
-        present_K = torch.cat([count_K > 0, torch.ones(self.novel, dtype=torch.bool)])
-        prior_K = torch.ones(len(present_K))
-        share = self.novel_share or 0.0
-        prior_K[present_K] = known_prior(count_K[count_K > 0].tolist(), self.novel, share, rows[0] / sum(rows))
-        return prior_K
+        labelled = [source for source in plan if source.role != Role.UNLABELLED]
+        count_SC = torch.stack([source.rows.method.bincount(minlength=self.num_known) for source in labelled])
+        present_SC = (count_SC > 0).double()  # a batch holds equally many rows of each class of a source
+        num_rows = sum(source.per_batch for source in plan)
+        share_S = torch.tensor([source.per_batch / num_rows for source in labelled], dtype=torch.float64)
+        labelled_C = share_S @ (present_SC / present_SC.sum(dim=1, keepdim=True))
+        return known_prior(labelled_C, count_SC.sum(dim=0), self.novel, novel_share)
+
+    def _prior_now(self) -> Tensor | None:
+        """Return the prior of the open heads, which share what novel methods have; 1 for heads that no image can have."""
+        if self.prior_K is None:
+            return None
+        prior_K = self.prior_K.to(self.open_K.device)
+        open_N = self.open_K[self.num_known :]
+        novel_N = prior_K[self.num_known :].sum() / open_N.sum() * open_N
+        prior_K = torch.cat([prior_K[: self.num_known], novel_N])
+        return prior_K.where(prior_K > 0, 1.0)
 
     def forward(self, image: Tensor) -> Prediction:
         """Return what the global branch says of ``image``."""
@@ -207,8 +222,8 @@ class OpenWorld(Method):
         views = self._gather(features, batch)
         terms = {"supervised": self.supervised * self._supervised(views), **self.open_terms(views)}
         if self.regulariser:
-            prior_K = None if self.prior_K is None else self.prior_K.to(views.logit_BK.device)
-            terms["regulariser"] = self.regulariser * mean_entropy(views.logit_BK, prior_K)
+            weight = 0.0 if self.labels_alone else self.regulariser
+            terms["regulariser"] = weight * mean_entropy(views.logit_BK, self._prior_now())
         own = Features(*(feature[: len(batch["label"])] for feature in features))
         return {**terms, **self.kept_terms(own, batch), **self.detector.auxiliary_loss(own, batch)}
 
@@ -216,7 +231,7 @@ class OpenWorld(Method):
         """Return the mean cross-entropy of labelled rows, and take in how unsure the others are."""
         labelled_B = views.labelled_B
         unlabelled_UK = views.logit_BK[~labelled_B]
-        if len(unlabelled_UK):
+        if len(unlabelled_UK) and not self.labels_alone:
             self.unsure_2 += torch.stack([uncertainty(unlabelled_UK), torch.ones_like(self.unsure)])
             self.used_K += unlabelled_UK.argmax(dim=1).bincount(minlength=len(self.used_K))
         margin = adaptive_margin(float(self.unsure)) if self.margin == "adaptive" else self.margin
@@ -251,6 +266,11 @@ class OpenWorld(Method):
         class_B = rows_of_all(batch["method"][kept_B])
         local_BPD = out.local_BPD[: len(class_B)]
         return Views(logits[0], logits[-1], wholes[0], wholes[-1], local_BPD, maps[0], class_B)
+
+    @property
+    def labels_alone(self) -> bool:
+        """Whether unlabelled rows teach nothing in this epoch; a subclass may begin so."""
+        return False
 
     def open_terms(self, views: Views) -> dict[str, Tensor]:
         """Return what a method learns by beside labels, each weighted; nothing by default."""

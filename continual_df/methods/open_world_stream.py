@@ -109,9 +109,9 @@ class OpenWorldStream(CPL):
         cluster = FIRST_CLUSTER - number
         self.bank.relabel(self.bank.id_K[self.bank.class_K == cluster], class_id)
 
-    def batch_plan(self, task: Task, seen: list[Rows]) -> list[Source]:
-        """Return labelled and unlabelled rows of the task, and remembered ones of both kinds."""
-        plan = super().batch_plan(task, seen)
+    def remembered(self) -> list[Source]:
+        """Return remembered rows of both kinds, labelled ones first."""
+        plan = []
         if self.memory.rows.num:
             plan.append(Source(self.memory.rows, self.replay_per_batch, "method", Role.REPLAY))
         if self.unknown is not None and self.unknown.rows.num:

@@ -59,14 +59,20 @@ def test_descending_it_the_mean_prediction_becomes_the_prior() -> None:
     torch.testing.assert_close(logit_BK.detach().softmax(dim=1).mean(dim=0), prior_K, atol=1e-3, rtol=0)
 
 
+def balanced(counts: list[int], num_novel: int, novel_share: float, labelled: float = 0.5) -> torch.Tensor:
+    """The prior of a batch whose labelled part holds equally many rows of each class."""
+    count_C = torch.tensor(counts)
+    return known_prior((count_C > 0) * labelled / max(int((count_C > 0).sum()), 1), count_C, num_novel, novel_share)
+
+
 def test_the_known_prior_of_owdfa_1() -> None:
-    prior_K = known_prior([1500] * 8, 12, 18_000 / 22_000)
+    prior_K = balanced([1500] * 8, 12, 18_000 / 22_000)
     assert prior_K[:8].tolist() == pytest.approx([0.0739] * 8, abs=5e-5)
     assert prior_K[8:].tolist() == pytest.approx([0.0341] * 12, abs=5e-5)
 
 
 def test_the_known_prior_of_owdfa_2() -> None:
-    prior_K = known_prior([15_000] + [1500] * 8, 13, 23_000 / 32_000)
+    prior_K = balanced([15_000] + [1500] * 8, 13, 23_000 / 32_000)
     assert prior_K[0].item() == pytest.approx(0.134, abs=5e-4)
     assert prior_K[1:9].tolist() == pytest.approx([0.063] * 8, abs=5e-4)
     assert prior_K[9:].sum().item() == pytest.approx(23_000 / 32_000 / 2)
@@ -79,31 +85,37 @@ def test_the_known_prior_is_that_of_rows_drawn_as_it_says() -> None:
     rng = np.random.default_rng(0)
     drawn = np.concatenate([rng.integers(0, 2, 50_000), rng.choice(unlabelled, 150_000)])
     share_K = np.bincount(drawn) / len(drawn)
-    assert known_prior([300, 100], 2, 0.5, labelled_share=0.25).numpy() == pytest.approx(share_K, abs=0.005)
+    assert balanced([300, 100], 2, 0.5, labelled=0.25).numpy() == pytest.approx(share_K, abs=0.005)
+
+
+def test_a_class_without_labelled_rows_has_no_share() -> None:
+    assert balanced([3, 0, 1], 2, 0.5).tolist() == pytest.approx([0.25 + 0.75 / 4, 0, 0.25 + 0.25 / 4, 0.125, 0.125])
 
 
 @pytest.mark.parametrize("counts", [[3], [5, 1, 9]])
 @pytest.mark.parametrize(("num_novel", "novel_share"), [(0, 0.0), (1, 0.2), (7, 1.0)])
 def test_a_known_prior_has_a_share_for_each_head(counts: list[int], num_novel: int, novel_share: float) -> None:
-    prior_K = known_prior(counts, num_novel, novel_share)
+    prior_K = balanced(counts, num_novel, novel_share)
     assert prior_K.shape == (len(counts) + num_novel,)
     assert prior_K.sum().item() == pytest.approx(1)
     assert (prior_K > 0).all()
 
 
 @pytest.mark.parametrize(
-    ("counts", "num_novel", "novel_share", "labelled_share", "message"),
+    ("labelled", "counts", "num_novel", "novel_share", "message"),
     [
-        ([], 2, 0.5, 0.5, r"labelled_counts must hold a positive count of each known class, got \[\]"),
-        ([3, 0], 2, 0.5, 0.5, r"labelled_counts .*, got \[3, 0\]"),
-        ([3], 2, 0.5, 1.0, r"labelled_share must be within \(0, 1\), got 1.0"),
-        ([3], 2, 0.0, 0.5, r"novel_share must be .*; got 0.0 of 2 heads"),
-        ([3], 0, 0.5, 0.5, r"novel_share must be .*; got 0.5 of 0 heads"),
-        ([3], 2, 1.5, 0.5, r"novel_share must be .*; got 1.5 of 2 heads"),
+        ([], [], 2, 0.5, r"the sum of labelled_C must be within \(0, 1\), got 0"),
+        ([0.5, 0.5], [3, 1], 2, 0.5, r"the sum of labelled_C must be within \(0, 1\), got 1"),
+        ([0.2, 0.2], [3, 0], 2, 0.5, r"count_C must be positive where .*; got \[3, 0\]"),
+        ([0.2, 0.0], [3, 1], 2, 0.5, r"count_C must be positive where .*; got \[3, 1\]"),
+        ([0.5, -0.1], [3, 0], 2, 0.5, r"count_C must be positive where .*; got \[3, 0\]"),
+        ([0.5], [3], 2, 0.0, r"novel_share must be .*; got 0.0 of 2 heads"),
+        ([0.5], [3], 0, 0.5, r"novel_share must be .*; got 0.5 of 0 heads"),
+        ([0.5], [3], 2, 1.5, r"novel_share must be .*; got 1.5 of 2 heads"),
     ],
 )
 def test_priors_that_cannot_be_are_refused(
-    counts: list[int], num_novel: int, novel_share: float, labelled_share: float, message: str
+    labelled: list[float], counts: list[int], num_novel: int, novel_share: float, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        known_prior(counts, num_novel, novel_share, labelled_share)
+        known_prior(torch.tensor(labelled), torch.tensor(counts), num_novel, novel_share)

@@ -165,6 +165,22 @@ def test_a_prior_follows_the_labelled_counts() -> None:
     torch.testing.assert_close(method.prior_K, torch.tensor(expected))
 
 
+def test_the_novel_share_is_that_of_heads_that_have_not_been_merged() -> None:
+    method = make(novel=4, novel_share=0.5)
+    (task,) = make_tasks(["a"])
+    method.unlabelled = [Rows(*(torch.full((4,), value) for value in (9, -1, -1, 0)))]
+    method.begin_task(task)
+    batch = make_batch(make_rows(task, 8))
+    method.batch_plan(task, [make_rows(task, 8)])  # half of a batch is labelled: 3/8 for each class, 1/4 for novel ones
+    method.open_K[[2, 4]] = False
+    seen: list[Views] = []
+    method.open_terms = lambda views: seen.append(views) or {}  # type: ignore[func-returns-value]
+    found = method.losses(batch)["regulariser"]
+    mean_K = seen[0].logit_BK.softmax(dim=1).mean(dim=0)[[0, 1, 3, 5]]
+    prior_K = torch.tensor([3 / 8, 3 / 8, 1 / 8, 1 / 8])
+    torch.testing.assert_close(found, (mean_K * (mean_K / prior_K).log()).sum())
+
+
 def test_a_prior_without_unlabelled_rows_is_refused_by_the_name_of_the_setting() -> None:
     method = make(novel_share=0.5)
     (task,) = make_tasks(["a", "b"])
@@ -186,11 +202,43 @@ def test_the_adaptive_margin_is_how_unsure_the_last_epoch_was() -> None:
     assert after > before if unsure < 0.5 else after == pytest.approx(before)
 
 
-def test_pretraining_is_on_labels_alone() -> None:
-    method = make(pretrain_epochs=1)
-    terms = method.losses(mixed_batch(method))
-    assert float(terms["pair"]) == float(terms["pseudo"]) == 0
-    assert float(terms["supervised"]) > 0
+@pytest.mark.parametrize("pretrain_epochs", [0, 1])
+def test_exchanging_the_unlabelled_rows_changes_no_gradient_of_pretraining(pretrain_epochs: int) -> None:
+    method = make(
+        pretrain_epochs=pretrain_epochs, margin="adaptive", two_views=True, consistency=0.2, merge_from=0, novel=4
+    )
+    batch = mixed_batch(method, second=True)
+    for module in method.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    gradients: list[list[Tensor]] = []
+    for _ in range(2):
+        method.zero_grad()
+        method.losses(batch)
+        method.on_train_epoch_end()  # the margin of the next epoch, and its heads
+        torch.stack(list(method.losses(batch).values())).sum().backward()  # type: ignore[no-untyped-call]
+        gradients.append([p.grad.clone() for p in method.parameters() if p.grad is not None])
+        batch["image"][6:], batch["second"][6:] = 1 - batch["image"][6:] ** 2, batch["image"][6:]
+    same = all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+    assert same == (pretrain_epochs > 0)
+    assert (float(method.unsure) == 1) == (pretrain_epochs > 0)
+    assert any(bool(gradient.any()) for gradient in gradients[0])
+
+
+def test_the_weights_of_the_consistency_turn_round_in_epochs_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = make(two_views=True, consistency=0.2, consistency_epochs=4)
+    asked: list[float] = []
+    monkeypatch.setattr(
+        "continual_df.methods.cpl.reversing_confidence",
+        lambda logit_BK, _other, progress: asked.append(progress) or logit_BK.sum(dim=1),  # type: ignore[func-returns-value]
+    )
+    batch = mixed_batch(method, second=True)
+    for epoch in (0, 1, 3, 9):
+        monkeypatch.setattr(CPL, "current_epoch", epoch)
+        method.losses(batch)
+    assert asked == [0.25, 0.5, 1, 1]
+    with pytest.raises(ValueError, match="consistency_epochs must be at least 1, got 0"):
+        make(consistency_epochs=0)
 
 
 def test_pseudo_labels_of_rejected_rows_do_not_count_unless_they_are_not_gated(monkeypatch: pytest.MonkeyPatch) -> None:

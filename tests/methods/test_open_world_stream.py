@@ -104,6 +104,30 @@ def test_remembered_rows_come_back_with_and_without_labels() -> None:
     assert set(unknown.rows.method.tolist()) == {-1}
 
 
+def test_the_prior_counts_remembered_rows_of_old_classes() -> None:
+    method, tasks = after_first_task(
+        memory=ReplayMemory(4), unknown=ReplayMemory(4), replay_per_batch=4, novel_share=0.5, unlabelled_per_batch=6
+    )
+    rows = make_rows(tasks[1], 8)
+    begin(method, tasks[1], rows, unlabelled_rows(8, 600, task=1))
+    method.memory.rows = make_rows(tasks[0], 4)
+    method.batch_plan(tasks[1], [make_rows(tasks[0]), rows])
+    # a batch holds 6 labelled rows of real and b, 4 remembered ones of real and a, 6 + 4 without a label; of labelled rows
+    # there are 4 + 2 of real, 2 of a and 4 of b
+    real, a, b = ((3 + 2) / 20 + 0.25 * 6 / 12, 2 / 20 + 0.25 * 2 / 12, 3 / 20 + 0.25 * 4 / 12)
+    torch.testing.assert_close(method.prior_K, torch.tensor([real, a, b, 0.125, 0.125]))
+    assert float(method.prior_K.sum()) == pytest.approx(1)
+
+
+def test_remembered_reals_can_be_real_where_the_task_has_none() -> None:
+    method, tasks = after_first_task(memory=ReplayMemory(6))
+    rows = make_rows(tasks[1])
+    fakes = rows.pick(rows.label == 1)
+    begin(method, tasks[1], fakes, unlabelled_rows(task=1))
+    method.batch_plan(tasks[1], [make_rows(tasks[0]), fakes])
+    assert method.has_real
+
+
 def test_novelty_is_high_for_what_is_unlike_known_classes() -> None:
     method, _ = after_first_task()
     method.eval()
