@@ -172,7 +172,7 @@ class _Loop:
         note_parameters(state.ledger, self.method)
         trials: list[Record] = []
         if self.search is None:
-            self.data.begin_task(task.index, self.method.batch_plan(task, seen))
+            self.data.begin_task(task.index, self.method.batch_plan(task, seen), self.method.validation_rows())
             with self._explained(task):
                 trainer.fit(self.method, datamodule=self.data, ckpt_path=saved)
             _load_best(self.method, trainer)

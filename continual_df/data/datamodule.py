@@ -61,6 +61,7 @@ class StreamDataModule(pl.LightningDataModule):
         self._stream: Stream | None = None
         self._plan: list[Source] = []
         self._task = 0
+        self._validation: Rows | None = None
         self._allowed: Tensor | None = None
 
     @abstractmethod
@@ -85,9 +86,9 @@ class StreamDataModule(pl.LightningDataModule):
 
         return to_benchmark(self.stream, self.images, self.image_size)
 
-    def begin_task(self, task: int, plan: list[Source]) -> None:
-        """Make the next fit train on ``plan`` and validate on the task's own validation split."""
-        self._task, self._plan = task, plan
+    def begin_task(self, task: int, plan: list[Source], validation: Rows | None = None) -> None:
+        """Make the next fit train on ``plan`` and validate on ``validation``, by default the task's own validation split."""
+        self._task, self._plan, self._validation = task, plan, validation
 
     @contextmanager
     def confined(self, samples: Tensor) -> Iterator[None]:
@@ -113,8 +114,9 @@ class StreamDataModule(pl.LightningDataModule):
         return DataLoader(dataset, batch_sampler=sampler, **self._loader_options())
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Return the loader of the current task's validation split."""
-        return self.rows_dataloader(self.stream.rows(self._task, "val"))
+        """Return the loader of the rows that `begin_task` named."""
+        rows = self.stream.rows(self._task, "val") if self._validation is None else self._validation
+        return self.rows_dataloader(rows)
 
     def rows_dataloader(self, rows: Rows) -> DataLoader[Any]:
         """Return a loader of ``rows`` in order, without augmentation; each process gets its share.

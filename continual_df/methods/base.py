@@ -121,6 +121,10 @@ class Method(pl.LightningModule):
         """
         return [Source(seen[-1], self.batch_size)]
 
+    def validation_rows(self) -> Rows:
+        """Return the rows on which training is validated: those of the current task."""
+        return self.validation[-1]
+
     def end_task(self, task: Task, rows: Rows, extract: Extract) -> None:
         """Select memory and prototypes from the task's training ``rows``; nothing by default."""
 

@@ -33,6 +33,14 @@ class Joint(Method):
 
     def batch_plan(self, task: Task, seen: list[Rows]) -> list[Source]:
         """Return all rows so far as the current ones."""
-        rows = Rows.concat(seen)
-        _, first = np.unique(rows.sample.numpy(), return_index=True)
-        return [Source(rows.pick(torch.from_numpy(np.sort(first))), self.batch_size)]
+        return [Source(_once(Rows.concat(seen)), self.batch_size)]
+
+    def validation_rows(self) -> Rows:
+        """Return those of all tasks so far: the best epoch is the best on what is trained."""
+        return _once(Rows.concat(self.validation))
+
+
+def _once(rows: Rows) -> Rows:
+    """Return ``rows`` without those of a sample that has come before."""
+    _, first = np.unique(rows.sample.numpy(), return_index=True)
+    return rows.pick(torch.from_numpy(np.sort(first)))

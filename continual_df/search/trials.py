@@ -139,7 +139,7 @@ class TaskSearch:
         ended = "complete"
         self.state.load_generators(found["run"])
         with self.data.confined(_own_samples(candidate, self.data, task)), ledger.phase("search"), self.guard():
-            self.data.begin_task(task.index, candidate.batch_plan(task, self.seen))
+            self.data.begin_task(task.index, candidate.batch_plan(task, self.seen), candidate.validation_rows())
             try:
                 trainer.fit(candidate, datamodule=self.data)
             except NonFiniteLossError:  # a rate that is too high is an answer, too

@@ -70,6 +70,16 @@ def test_joint_sees_all_tasks_and_each_image_once(toy_stream: Stream) -> None:
     assert set(source.rows.method.tolist()) == {0, 1, 2, 3}
 
 
+def test_joint_is_validated_on_what_it_trains_on_and_each_image_once(toy_stream: Stream) -> None:
+    joint, plain = make_methods()["joint"], make_methods()["finetune"]
+    for method in (joint, plain):
+        method.validation = [toy_stream.rows(task, "val") for task in range(3)]
+    rows = joint.validation_rows()
+    assert rows.num == len(set(rows.sample.tolist())) == 4 * 8
+    assert set(rows.method.tolist()) == {0, 1, 2, 3}
+    assert torch.equal(plain.validation_rows().sample, toy_stream.rows(2, "val").sample)
+
+
 def test_joint_restarts_from_the_initial_weights(toy_stream: Stream) -> None:
     joint = make_methods()["joint"]
     before = {key: value.clone() for key, value in joint.state_dict().items()}
