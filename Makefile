@@ -5,7 +5,7 @@ LOWEST ?= .venv-lowest
 BIN := $(VENV)/bin
 RUN := $(BIN)/continual-df
 
-.PHONY: install quickstart faces faces-five faces-ten faces-twelve test test-slow test-lowest lint clean python
+.PHONY: install quickstart faces faces-five faces-ten faces-twelve nevis nevis-procedural nevis-real-faces test test-slow test-lowest lint clean python
 
 install: $(VENV)/installed
 
@@ -59,6 +59,29 @@ faces-twelve: install
 	rm -rf $(PROCEDURAL_ROOT)/twelve $(PROCEDURAL_ROOT)/twelve_swapped
 	$(RUN) $(FORGE) --out $(PROCEDURAL_ROOT)/twelve --seed 2 --methods $(TWELVE)
 	$(RUN) $(FORGE) --out $(PROCEDURAL_ROOT)/twelve_swapped --seed 3 --methods $(TWELVE)
+
+# What learners cost (docs/compute.md): makes the runs that are missing, then tables and figures of docs/results.md. The real faces are
+# those of REAL_FACES_ROOT.
+nevis: nevis-procedural nevis-real-faces
+
+nevis-procedural: install
+	$(RUN) sweep experiments/compare/procedural.yaml --only stream=ten method=er,sur_lid
+	$(RUN) sweep experiments/nevis/procedural.yaml
+	$(call show_costs,procedural,runs/compare/procedural/ten/er runs/compare/procedural/ten/sur_lid,4)
+
+nevis-real-faces: install
+	$(RUN) sweep experiments/compare/real_faces.yaml --only stream=date method=finetune,er,sur_lid
+	$(RUN) sweep experiments/nevis/real_faces.yaml
+	$(call show_costs,real_faces,$(addprefix runs/compare/real_faces/date/,finetune er sur_lid),2)
+
+# Tables and figures of a sweep of experiments/nevis with the runs $(2) beside it, the last $(3) tasks apart.
+define show_costs
+$(RUN) compare $(2) runs/nevis/$(1) --reference independent --suffix $(3) --draws 0 --out runs/nevis/$(1)/tables
+$(BIN)/python tools/insert.py docs/results.md nevis-$(1) runs/nevis/$(1)/tables/comparison.md
+$(RUN) plot $(2) runs/nevis/$(1) --reference independent --suffix $(3) --no-images --out runs/nevis/$(1)/figures
+cp runs/nevis/$(1)/figures/error_against_flops_auc.png docs/figures/nevis_$(1)_error.png
+cp runs/nevis/$(1)/figures/source_graph.png docs/figures/nevis_$(1)_sources.png
+endef
 
 # One thread a process: two test processes with two threads each would wait for each other on two cores.
 test test-slow test-lowest: export OMP_NUM_THREADS = 1
