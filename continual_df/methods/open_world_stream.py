@@ -34,10 +34,12 @@ class OpenWorldStream(CPL):
 
     - ``memory`` remembers labelled images, ``unknown`` unlabelled ones, which come back without a label;
     - after a task the bank has a prototype for each known class and for each novel head in which at least ``least`` unlabelled
-      images are, the mean of their features of unit length; older ones move there with ``momentum``;
+      images are, the mean of their features of unit length; those that were there before keep their ids and move with ``momentum``;
     - when a class is named, its images are looked up in the bank before the task is trained. If most of them are nearest to one
       cluster, the class takes over its head and its prototype, and the novel head begins anew. ``matches`` says which;
-    - the novelty of an image is measured from the prototypes of known classes, by validation images of known classes.
+    - the novelty of an image is measured from the prototypes of known classes, by validation images of the last task and remembered
+      images of earlier ones: of those, nothing but the memory is there. They are training images, nearer to their prototypes
+      than others, so that new images of old classes look more novel than they should.
 
     Args:
         memory: Replay memory of labelled images.
@@ -154,15 +156,23 @@ class OpenWorldStream(CPL):
             self.unknown.update(unlabelled, extract)
             old = self.unknown.rows.pick(~torch.isin(self.unknown.rows.sample, unlabelled.sample))
             unlabelled = Rows.concat([old, unlabelled])
-        self.bank.remove(self.bank.id_K[self.bank.class_K <= FIRST_CLUSTER])
+        self._move_clusters(unlabelled, extract)
+        self._calibrate(task, extract)
+
+    def _move_clusters(self, unlabelled: Rows, extract: Extract) -> None:
+        """Have a prototype for each novel head in which enough images are, and for no other."""
+        cluster_N, feature_ND = torch.empty(0, dtype=torch.long), torch.empty(0, self.detector.num_features)
         if unlabelled.num:
             said = extract(unlabelled, ("method_logits", "features"))
             number_N = said["method_logits"].argmax(dim=1) - self.num_known
-            large = number_N >= 0
-            counts = number_N[large].bincount(minlength=self.novel)
-            large &= counts[number_N.clamp(min=0)] >= self.least
-            self._move(FIRST_CLUSTER - number_N[large], said["features"][large])
-        self._calibrate(extract)
+            large_N = number_N >= 0
+            count_K = number_N[large_N].bincount(minlength=self.novel)
+            large_N &= count_K[number_N.clamp(min=0)] >= self.least
+            cluster_N, feature_ND = FIRST_CLUSTER - number_N[large_N], said["features"][large_N]
+        class_K = self.bank.class_K
+        gone_K = (class_K <= FIRST_CLUSTER) & ~torch.isin(class_K, cluster_N.to(class_K))
+        self.bank.remove(self.bank.id_K[gone_K])
+        self._move(cluster_N, feature_ND)
 
     def _move(self, class_N: Tensor, feature_ND: Tensor) -> None:
         """Move each class's prototype to the mean of its features, or add one."""
@@ -174,9 +184,10 @@ class OpenWorldStream(CPL):
             else:
                 self.bank.add(own_ND.mean(dim=0, keepdim=True), torch.tensor([class_id]), torch.tensor([len(own_ND)]))
 
-    def _calibrate(self, extract: Extract) -> None:
-        """Measure novelty by validation images of known classes."""
-        rows = Rows.concat(self.validation)
+    def _calibrate(self, task: Task, extract: Extract) -> None:
+        """Measure novelty by the task's validation images, and what is remembered of earlier tasks."""
+        remembered = self.memory.rows.pick(self.memory.rows.task < task.index)
+        rows = Rows.concat([*self.validation[-1:], remembered])
         if rows.num:
             feature_ND = extract(rows, ("features",))["features"]
             similarity_N1, _ = self.bank.search(feature_ND, 1, torch.arange(self.num_known))

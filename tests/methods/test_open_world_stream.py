@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from continual_df.memory import ReplayMemory
 from continual_df.methods import OpenWorldStream
 from continual_df.methods.open_world_stream import FIRST_CLUSTER
-from continual_df.task import Batch, Role, Rows, Task
+from continual_df.task import Batch, Role, Rows, Task, View
 from tests.made_up_tasks import Images, extract_of, make_batch, make_rows, make_tasks, train_step
 from tests.toy import TinyDetector
 
@@ -126,6 +127,47 @@ def test_remembered_reals_can_be_real_where_the_task_has_none() -> None:
     begin(method, tasks[1], fakes, unlabelled_rows(task=1))
     method.batch_plan(tasks[1], [make_rows(tasks[0]), fakes])
     assert method.has_real
+
+
+def test_of_earlier_tasks_the_end_of_a_task_asks_for_what_is_remembered_alone() -> None:
+    method, tasks = after_first_task(memory=ReplayMemory(6), unknown=ReplayMemory(4))
+    rows, validation = make_rows(tasks[1]), make_rows(tasks[1])._replace(sample=torch.arange(2000, 2006))
+    unlabelled = unlabelled_rows(6, 600, task=1)
+    begin(method, tasks[1], rows, unlabelled)
+    method.validation = [unlabelled_rows(6, 3000), validation]
+    remembered = {*method.memory.rows.sample.tolist(), *method.unknown.rows.sample.tolist()}
+    kept, calls, extract = method.memory.rows, [], extract_of(method, colour)
+
+    def spy(asked: Rows, fields: tuple[str, ...], view: View | None = None) -> dict[str, Tensor]:
+        calls.append(set(asked.sample.tolist()))
+        return extract(asked, fields, view)
+
+    method.end_task(tasks[1], rows, spy)
+    current = {sample for part in (rows, validation, unlabelled) for sample in part.sample.tolist()}
+    assert set().union(*calls) <= current | remembered
+    old = set(method.memory.rows.sample.tolist()) & set(kept.sample.tolist())
+    assert old
+    assert calls[-1] == set(validation.sample.tolist()) | old  # what novelty is measured by
+    assert len(method.bank.calibration.known_N) == len(calls[-1])
+
+
+def test_a_cluster_s_prototype_keeps_its_id_and_moves_until_no_images_are_there() -> None:
+    method, tasks = after_first_task(momentum=0.75, memory=ReplayMemory(6))
+    cluster = FIRST_CLUSTER - 1
+    (before,) = method.bank.id_K[method.bank.class_K == cluster].tolist()
+    old_D = method.bank.vector_KD[method.bank.class_K == cluster][0].clone()
+    rows, unlabelled = make_rows(tasks[0]), unlabelled_rows(6, 700)
+    method.unlabelled = [unlabelled]
+    method.end_task(tasks[0], rows, extract_of(method, colour))
+    (after,) = method.bank.id_K[method.bank.class_K == cluster].tolist()
+    assert after == before
+    feature_ND = extract_of(method, colour)(unlabelled, ("features",))["features"]
+    unit_D = F.normalize(F.normalize(feature_ND, dim=1).mean(dim=0), dim=0)
+    moved_D = F.normalize(0.75 * old_D + 0.25 * unit_D, dim=0)
+    torch.testing.assert_close(method.bank.vector_KD[method.bank.class_K == cluster][0], moved_D)
+    method.unlabelled = [Rows.empty()]
+    method.end_task(tasks[0], rows, extract_of(method, colour))
+    assert cluster not in method.bank.class_K
 
 
 def test_novelty_is_high_for_what_is_unlike_known_classes() -> None:
