@@ -17,7 +17,10 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run, or one that holds runs")
     parser.add_argument("--out", type=Path, help="folder of the figures (default: RUN/figures; needed for several RUN)")
-    parser.add_argument("--metric", default="auc", help="metric of the matrices: auc, ap, eer, acc, ... (default: auc)")
+    parser.add_argument(
+        "--metric",
+        help="metric of the matrices: auc, ap, eer, acc, ... (default: auc, or top1 where there are no reals)",
+    )
     parser.add_argument("--no-images", action="store_true", help="leave out the contact sheet")
     parser.add_argument(
         "--reference",
@@ -36,10 +39,10 @@ def main(argv: list[str]) -> int:
     from continual_df.commands.open_world_tables import open_world_table
     from continual_df.commands.run_folders import find_runs, run_names
     from continual_df.commands.tables import results_table
-    from continual_df.evaluation.results import METRICS, load_results
+    from continual_df.evaluation.results import METRICS, headline, load_results
     from continual_df.evaluation.run_files import prediction_files
 
-    if arguments.metric not in METRICS:
+    if arguments.metric not in (None, *METRICS):
         raise ConfigError(f"--metric '{arguments.metric}' is not known. Use one of {', '.join(METRICS)}.")
     out = arguments.out or default_folder(arguments.runs)
     found = find_runs(arguments.runs)
@@ -51,9 +54,8 @@ def main(argv: list[str]) -> int:
             raise ConfigError(
                 f"--suffix is {arguments.suffix}: '{run}' has {len(result['tasks'])} tasks. Give a number from 1 to that."
             )
-    paths, problems = draw_figures(
-        results, out, arguments.metric, not arguments.no_images, arguments.reference, arguments.suffix
-    )
+    metric = arguments.metric or headline(results.values())
+    paths, problems = draw_figures(results, out, metric, not arguments.no_images, arguments.reference, arguments.suffix)
     names = run_names(runs)
     console = Console()
     named = {names[run]: result for run, result in results.items()}

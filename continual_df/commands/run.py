@@ -18,9 +18,10 @@ from continual_df.commands.quiet import quieten
 from continual_df.commands.recipe import changes_since, recipe
 from continual_df.commands.resume import refuse_other_stream, resume_arguments
 from continual_df.commands.stream_cli import StreamCLI, find_packaged, parse_settings
-from continual_df.commands.tables import results_table
+from continual_df.commands.tables import COLUMNS, results_table
 from continual_df.data.stream import Stream
 from continual_df.errors import ConfigError, Interrupted
+from continual_df.evaluation.results import headline
 from continual_df.ledger import Ledger
 from continual_df.loop import run_stream
 from continual_df.metrics_log import MetricsLog
@@ -77,7 +78,7 @@ def _run(cli: StreamCLI, folder: RunFolder, console: Console, signals: StopSigna
                 folder.discard_unstarted()
             raise
         if is_writer():
-            paths, problems = draw_figures({folder.path: results}, folder.path / "figures")
+            paths, problems = draw_figures({folder.path: results}, folder.path / "figures", headline([results]))
             console.print(results_table({folder.path.name: results}))
             for line in [*problems, *(f"figure: {path}" for path in paths if path.suffix == ".png")]:
                 console.print(line)
@@ -107,10 +108,10 @@ def _train(
     stream = cli.datamodule.stream
 
     def report(task: Task, results: dict[str, Any]) -> None:
-        metric, name = ("auc", "AUC") if any(task["num_real"] for task in results["tasks"]) else ("top1", "top 1")
+        metric = headline([results])
         row = results["matrices"][metric][task.number]
         numbers = "  ".join("-" if value is None else f"{value:.3f}" for value in row)
-        console.print(f"task {task.number}/{len(stream.tasks)} {task.name}: {name} of all tasks  {numbers}")
+        console.print(f"task {task.number}/{len(stream.tasks)} {task.name}: {COLUMNS[metric]} of all tasks  {numbers}")
 
     def make_trainer(number: int) -> pl.Trainer:
         return cli.make_trainer(number, folder, log, checkpoint, ledger)

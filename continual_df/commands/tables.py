@@ -8,6 +8,8 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from continual_df.evaluation.results import headline
+
 COLUMNS = {
     "auc": "AUC",
     "auc_video": "AUC video",
@@ -36,11 +38,10 @@ def results_table(results: dict[str, dict[str, Any]]) -> Table:
         results: Contents of results.json by the name of the run.
     """
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, caption_justify="left")
-    detection = any(task["num_real"] for result in results.values() for task in result["tasks"])
+    learnt_metric = headline(results.values())
     # video columns only where there are videos, so that the table fits in 80 characters
     shown = [metric for metric in COLUMNS if metric != "auc_video" or any(r["has_videos"] for r in results.values())]
-    shown = [metric for metric in shown if (metric in CLASSES) != detection]
-    learnt_metric = "auc" if detection else "top1"
+    shown = [metric for metric in shown if (metric in CLASSES) == (learnt_metric in CLASSES)]
     table.add_column("task", no_wrap=True)
     heading = COLUMNS[learnt_metric]
     table.add_column(f"{heading}\nlearnt", justify="right", no_wrap=True, min_width=6)

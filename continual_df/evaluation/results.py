@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -171,6 +172,11 @@ def load_results(run: Path) -> dict[str, Any]:
         ):
             return stored
     return evaluate_run(run)
+
+
+def headline(results: Iterable[dict[str, Any]]) -> str:
+    """Return the metric that is shown where one must do: ``top1`` if there are reals in no stream, so nothing to detect, else ``auc``."""
+    return "auc" if any(task["num_real"] for result in results for task in result["tasks"]) else "top1"
 
 
 def stream_title(result: dict[str, Any]) -> str:

@@ -90,9 +90,8 @@ class ClassTransfer(Transfer):
     def _renew(self) -> None:
         """Begin with new outputs for all classes so far."""
         assert self.task is not None
-        sizes = [part.out_features for part in self.head.parts]
         head = self.make_head()
-        for num in itertools.accumulate(sizes):  # in the same parts, whose names are those of the weights
+        for num in itertools.accumulate(self.head.sizes):  # in the same parts, whose names are those of the weights
             head.grow(num)
         self.head = head.to(self.device)
 

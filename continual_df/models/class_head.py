@@ -30,6 +30,11 @@ class ClassHead(nn.Module):
             self.num_classes = num_classes
 
     @property
+    def sizes(self) -> list[int]:
+        """Numbers of outputs that were added, in their order."""
+        return [int(part.out_features) for part in self.parts]  # type: ignore[arg-type]
+
+    @property
     def weight_CD(self) -> Tensor:
         """Weights of all outputs, by class id."""
         return torch.cat([part.weight for part in self.parts])  # type: ignore[misc]

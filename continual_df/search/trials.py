@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -103,6 +104,7 @@ class TaskSearch:
             self.state.load_generators(found["run"])
             found["run"] = self.state.state_dict()
             _save(found, path)
+            gc.collect()  # a Trainer and its method hold each other: they would pile up, trial by trial
         best = best_record(search, trials)
         if best is None:
             raise TrainingError(
