@@ -28,7 +28,7 @@ from continual_df.evaluation.run_summary import memory_size
 from continual_df.extraction import Extraction
 from continual_df.failures import explain_failure
 from continual_df.ledger import combine_ranks
-from continual_df.memory import ReplayMemory
+from continual_df.memory.memory_columns import memory_columns
 from continual_df.methods.base import Method
 from continual_df.ranks import from_all, is_writer
 from continual_df.run_folder import RunFolder
@@ -231,8 +231,7 @@ class _Loop:
                 "pytorch-lightning_version": version("pytorch-lightning"),
                 "run": self.checkpoint.state.state_dict(),
             }
-            kept = getattr(method, "memory", None)
-            memory = {**kept.rows._asdict(), **kept.values} if isinstance(kept, ReplayMemory) else None
+            memory = memory_columns(method)
             notes = {**method.notes(), **({"search.json": {"trials": trials}} if trials else {})}
         if is_writer():
             self.folder.commit_task(number, predictions, state, memory, notes)

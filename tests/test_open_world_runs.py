@@ -14,6 +14,7 @@ import torch
 
 from continual_df.data.frame_table import FrameTable
 from continual_df.data.stream import Stream, TaskSpec, build_stream
+from continual_df.evaluation.run_summary import memory_size
 from continual_df.memory import ReplayMemory
 from continual_df.methods import CPL, OpenWorldStream
 from tests.toy import TinyDetector, ToyData
@@ -48,6 +49,17 @@ def test_a_method_without_a_name_is_discovered_named_and_remembered(named_later:
     matches = json.loads((named_later / "tasks" / "3" / "matches.json").read_text())
     assert matches["rows"] == life["heads"]["2"]
     assert section["rows"][-1]["scores"]["known_acc"] > 0.8
+
+
+def test_the_run_folder_says_what_both_memories_hold(named_later: Path) -> None:
+    memory = pd.read_parquet(named_later / "tasks" / "3" / "memory.parquet")
+    unknown = memory["memory"] == 1
+    assert (memory.loc[~unknown, "method"] >= 0).all()
+    assert (memory.loc[unknown, "method"] == -1).all()
+    assert set(memory.loc[unknown, "task"]) == {0, 1}
+    assert unknown.sum() > 0
+    compute = json.loads((named_later / "compute.json").read_text())
+    assert memory_size(named_later, 3) == (len(memory), compute["tasks"][-1]["stored_bytes"]["memory"])
 
 
 def test_predictions_hold_heads_and_novelty(named_later: Path) -> None:

@@ -68,8 +68,8 @@ _SUMMARIES = {
     "plasticity": "plasticity",
 }
 
-_ROWS = ("sample", "label", "method", "task")
-"""Columns of ``memory.parquet`` that name a remembered image; any others are values kept for it."""
+_ROWS = ("sample", "label", "method", "task", "memory")
+"""Columns of ``memory.parquet`` that name a remembered image, and which of several memories holds it; any others are values kept for it."""
 
 
 def run_summary(run: Path) -> Row:
@@ -80,7 +80,7 @@ def run_summary(run: Path) -> Row:
     last task, six digits each, empty where not measured; both joined by `SEPARATOR` (a ``|`` in a name becomes ``/``).
     The columns after them are those of `attribution_columns`, for runs that met classes without a name.
 
-    ``memory_images`` are the images in replay memory after the last task, ``memory_bytes`` the sizes of their files on
+    ``memory_images`` are the images in all replay memories after the last task, ``memory_bytes`` the sizes of their files on
     disk as the frame table names them, each image once, plus the values kept for each image, such as logits; None
     where a file has gone. Weights, teachers and prototypes are not counted.
 

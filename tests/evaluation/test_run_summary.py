@@ -81,6 +81,14 @@ def test_memory_counts_each_file_once_and_the_values_beside_it(write_run: WriteR
     assert (row["memory_images"], row["memory_bytes"]) == (3, size + 3 * 4 + 3 * 5 * 4)
 
 
+def test_several_memories_count_together_and_their_numbers_are_no_values(write_run: WriteRun, tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    run = finish_run(write_run("run", root=root), memory={**rows_of([4, 9, 4]), "memory": [0, 0, 1]})
+    size = write_files(run, root, [4, 9])
+    row = run_summary(run)
+    assert (row["memory_images"], row["memory_bytes"]) == (3, size)
+
+
 def test_memory_is_not_measured_where_a_file_has_gone(write_run: WriteRun, tmp_path: Path) -> None:
     run = finish_run(write_run("run", root=tmp_path / "images"), memory=rows_of([4, 9]))
     write_files(run, tmp_path / "images", [4])
