@@ -79,23 +79,35 @@ def _accuracy(group: CostGroup) -> np.ndarray:
 
 def _arcs(axes: Axes, share: np.ndarray) -> None:
     num_tasks = len(share)
+    arcs = [(int(source), int(task) + 1) for source, task in zip(*np.nonzero(share), strict=True)]
+    heights = [((number - source) / num_tasks) ** 0.6 for source, number in arcs]
+    highest = max(0.7, *heights) if heights else 1.0  # short arcs should not be steep
     angle = np.linspace(np.pi, 0, 60)
-    for source, task in zip(*np.nonzero(share), strict=True):
-        number, part = task + 1, share[source, task]
+    for (source, number), height in zip(arcs, heights, strict=True):
+        part = share[source, number - 1]
         middle, half = (source + number) / 2, (number - source) / 2
         colour = GREY if source == START else COLOURS[0]
-        height = (2 * half / num_tasks) ** 0.6
         x, y = middle + half * np.cos(angle), height * np.sin(angle)
         axes.plot(x, y, color=colour, linewidth=0.5 + 2 * part, alpha=0.35 + 0.6 * part, linestyle="-", zorder=2)
-        axes.plot(number, 0.13, marker="v", markersize=3 + 2.5 * part, color=colour, zorder=3, markeredgewidth=0)
+        axes.plot(
+            number, 0.13 * highest, marker="v", markersize=3 + 2.5 * part, color=colour, zorder=3, markeredgewidth=0
+        )
     axes.plot(START, 0, marker="o", markersize=11, color="white", markeredgecolor=GREY, markeredgewidth=1.4, zorder=4)
     axes.text(START - 0.5, 0, FRESH, ha="right", va="center", fontsize=8, color=GREY)
     for number in range(1, num_tasks + 1):
         axes.plot(number, 0, marker="o", markersize=12, color=COLOURS[0], zorder=4)
         axes.text(
-            number, -0.01, str(number), ha="center", va="center", fontsize=7, color="white", weight="bold", zorder=5
+            number,
+            -0.01 * highest,
+            str(number),
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white",
+            weight="bold",
+            zorder=5,
         )
-    axes.set_ylim(-0.14, 1.05)
+    axes.set_ylim(-0.14 * highest, 1.05 * highest)
     axes.axis("off")
 
 
