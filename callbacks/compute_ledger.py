@@ -123,9 +123,9 @@ class ComputeLedger(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log ``compute/flops``, what the run has spent to learn so far: beside the scores, it makes curves over compute."""
-        spent = self.ledger.cost(but=NOT_LEARNING).flops * trainer.world_size
+        spent = self.ledger.cost(but=NOT_LEARNING).flops
         # before a fit too, where Lightning writes nothing: a resumed fit must log its metrics in the same order
-        pl_module.log("compute/flops", spent, rank_zero_only=True)
+        pl_module.log("compute/flops", spent, sync_dist=True, reduce_fx="sum")
 
     def on_predict_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0

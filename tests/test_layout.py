@@ -302,7 +302,11 @@ def test_metrics_agree(runs: Runs, case: Case, request: pytest.FixtureRequest) -
     keys = ["task", "epoch", "step", "metric"]
     pd.testing.assert_frame_equal(found[keys], expected[keys])
     assert {"train/loss", "val/loss", "val/auc"} <= set(found["metric"])
-    np.testing.assert_allclose(found["value"], expected["value"], atol=1e-6, rtol=0)
+    scores, costs = (found["metric"] != "compute/flops", found["metric"] == "compute/flops")
+    np.testing.assert_allclose(found["value"][scores], expected["value"][scores], atol=1e-6, rtol=0)
+    # two processes pay a little more: for rows without weight, and for what both compute
+    assert (found["value"][costs] >= (1 - 1e-6) * expected["value"][costs]).all()
+    assert (found["value"][costs] < 2 * expected["value"][costs]).all()
     expected, found = (json.loads((runs.path(each) / "results.json").read_text()) for each in (case.reference, case))
     for name, matrix in expected["matrices"].items():
         np.testing.assert_allclose(np.array(found["matrices"][name], float), np.array(matrix, float), atol=1e-6, rtol=0)
