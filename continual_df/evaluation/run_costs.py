@@ -36,7 +36,8 @@ class TaskCosts:
     Attributes:
         phases: Costs by phase.
         num_parameters: Parameters of the learner in this task; None where not noted.
-        stored_bytes: Bytes that the learner keeps after it, in all; None where not noted.
+        stored_bytes: Bytes that the learner keeps after it, in all, once: the checkpoint, which holds the same again, is left out. None where
+            not noted.
     """
 
     phases: dict[str, Paid]
@@ -119,12 +120,13 @@ def read_costs(run: Path) -> RunCosts:
 
 def _task(entry: Mapping[str, Any]) -> TaskCosts:
     phases = {name: Paid(_number(cost, "flops"), _number(cost, "seconds")) for name, cost in entry["phases"].items()}
-    parameters, stored = entry.get("parameters"), entry.get("stored_bytes")
+    parameters, stored = entry.get("parameters"), entry.get("stored_bytes") or {}
+    kept = {kind: stored[kind] for kind in stored if kind != "checkpoint"}
     return TaskCosts(
         phases,
         None if parameters is None else int(_number(parameters, "total")),
         # what is not known of one kind is not known of the sum
-        None if not stored or None in stored.values() else sum(int(_number(stored, kind)) for kind in stored),
+        None if not kept or None in kept.values() else sum(int(_number(kept, kind)) for kind in kept),
     )
 
 

@@ -28,9 +28,11 @@ from tests.experiments import made_up_data
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 EXPERIMENTS = sorted(
-    path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml") if FOLDER / "compare" not in path.parents
+    path.relative_to(FOLDER).as_posix()
+    for path in FOLDER.rglob("*.yaml")
+    if path.relative_to(FOLDER).parts[0] not in ("compare", "nevis")
 )
-"""Those in compare/ are sweeps, and the parts of which they put their runs together."""
+"""Those in compare/ and nevis/ are sweeps, and the parts of which they put their runs together."""
 
 PUBLISHED = {
     "sur_lid/protocol_1.yaml": ["SDv21", "FF++", "DFDCP", "CDF"],

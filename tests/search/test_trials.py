@@ -123,7 +123,7 @@ def test_a_trial_that_would_read_another_task_is_refused(
     small_table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(tmp_path, small_table, method="Joint", status=2)
-    assert "would read 10 images of task(s) [1] that its method has not kept in a memory" in capsys.readouterr().err
+    assert "would read 3 images of task(s) [1] that its method has not kept in a memory" in capsys.readouterr().err
     assert (tmp_path / "run" / "tasks" / "1" / "search.json").is_file()
 
 
