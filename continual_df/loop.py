@@ -98,6 +98,7 @@ class _Loop:
     report: Report
     search: SearchTools | None
     rows: ResultRows = field(default_factory=dict)
+    kept: dict[int, dict[str, int | None]] = field(default_factory=dict)
 
     def run(self) -> dict[str, Any]:
         stream, state = self.data.stream, self.checkpoint.state
@@ -214,9 +215,12 @@ class _Loop:
     def _with_files(self, compute: dict[str, Any]) -> dict[str, Any]:
         """Return ``compute`` with the bytes of each task's checkpoint, and of what its memory remembers."""
         for entry in compute["tasks"]:
-            if entry["task"] > 0:
-                size = self.folder.checkpoint(entry["task"]).stat().st_size
-                entry["stored_bytes"] |= {"memory": memory_size(self.folder.path, entry["task"])[1], "checkpoint": size}
+            number = entry["task"]
+            if number > 0 and number not in self.kept:  # measured once: each reads the frame table
+                size = self.folder.checkpoint(number).stat().st_size
+                self.kept[number] = {"memory": memory_size(self.folder.path, number)[1], "checkpoint": size}
+            if number > 0:
+                entry["stored_bytes"] |= self.kept[number]
         return compute
 
     def _commit(

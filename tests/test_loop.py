@@ -15,6 +15,7 @@ from torch.optim import Adam
 
 from continual_df.data.frame_table import read_table
 from continual_df.data.stream import Stream
+from continual_df.evaluation.run_summary import memory_size
 from continual_df.memory import ReplayMemory, select_class_balanced
 from continual_df.methods import Finetune, Joint, Method, Replay
 from tests.toy import TinyDetector, ToyData
@@ -70,6 +71,23 @@ def test_a_run_leaves_the_files_of_the_contract(runs: dict[str, Path], toy_strea
     metrics = pd.read_csv(path / "metrics.csv")
     assert set(metrics["task"]) == {1, 2, 3}
     assert {"train/loss", "val/auc"} <= set(metrics["metric"])
+
+
+def test_what_is_stored_after_each_task_is_that_of_its_files(runs: dict[str, Path]) -> None:
+    path = runs["replay"]
+    stored = [task["stored_bytes"] for task in json.loads((path / "compute.json").read_text())["tasks"][1:]]
+    checkpoints = [(path / "tasks" / str(task) / "checkpoint.ckpt").stat().st_size for task in (1, 2, 3)]
+    assert [entry["checkpoint"] for entry in stored] == checkpoints
+    assert [entry["memory"] for entry in stored] == [memory_size(path, task)[1] for task in (1, 2, 3)]
+    assert min(entry["memory"] for entry in stored) > 0
+
+
+def test_flops_are_logged_as_they_are_spent(runs: dict[str, Path]) -> None:
+    log = pd.read_csv(runs["finetune"] / "metrics.csv").query("metric == 'compute/flops'")
+    tasks = json.loads((runs["finetune"] / "compute.json").read_text())["tasks"][1:]
+    spent = np.cumsum([task["phases"]["train"]["flops"] for task in tasks])  # the last validation follows the last step
+    np.testing.assert_allclose(log.groupby("task")["value"].last(), spent, rtol=1e-6)
+    assert log["value"].is_monotonic_increasing
 
 
 def test_predictions_hold_all_test_sets_and_validation_of_the_tasks_so_far(

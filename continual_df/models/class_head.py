@@ -32,7 +32,7 @@ class ClassHead(nn.Module):
     @property
     def sizes(self) -> list[int]:
         """Numbers of outputs that were added, in their order."""
-        return [int(part.out_features) for part in self.parts]  # type: ignore[arg-type]
+        return [part.out_features for part in self.parts if isinstance(part, nn.Linear)]
 
     @property
     def weight_CD(self) -> Tensor:
