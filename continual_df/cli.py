@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "recompute results.json of a run from its predictions",
     "embed": "write the features of a run's images after each task, for the figures of the latent space",
     "neighbours": "show the training images, and the prototypes, that images are nearest to",
+    "cluster": "group a run's images by its features, and estimate how many forgery methods there are",
     "compare": "put methods side by side, over seeds, and say which differences are real",
     "audit": "look for leaks, shortcuts and doubtful labels in the data of a run",
     "data": "check a data set for leaks, or build its frame table",

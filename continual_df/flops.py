@@ -1,4 +1,4 @@
-"""Floating-point operations of what really ran, after torch's `FlopCounterMode`.
+"""Floating-point operations of what really ran, by the formulas of torch's ``flop_counter``.
 
 One multiply-add is two FLOPs, as torch counts. Matrix products, convolutions and attention count, forward and backward;
 element-wise work, normalisation, pooling, interpolation and the optimizer do not. Under an active counter a compiled
@@ -11,14 +11,15 @@ matrix-vector products and pairwise distances count as zero.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cache
 from math import prod
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 aten = torch.ops.aten
 Shape = Sequence[int]
@@ -102,7 +103,47 @@ FORMULAS: dict[Any, Callable[..., int]] = {
     aten._euclidean_dist: pairwise_flops,
     aten._cdist_forward: pairwise_flops,
 }
-"""Cost by operator, from the shapes of its arguments; passed to `FlopCounterMode` as ``custom_mapping``."""
+"""Cost by operator, from the shapes of its arguments, in place of those of torch."""
+
+
+@cache
+def is_composite(operator: Any) -> bool:  # noqa: ANN401  an OpOverload
+    """Return whether an operator is made of others, as which it runs but under ``torch.inference_mode``."""
+    kind = torch._C.DispatchKey.CompositeImplicitAutograd
+    return operator.namespace != "prim" and torch._C._dispatch_has_kernel_for_dispatch_key(operator.name(), kind)
+
+
+class CountingMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sums what operators cost while it is entered.
+
+    Differs from torch's ``FlopCounterMode``: it follows no modules and takes apart what hides other operators alone, which
+    makes a counted step several times as fast.
+
+    Args:
+        formulas: Cost by operator, from its arguments and ``out_val``.
+    """
+
+    def __init__(self, formulas: Mapping[Any, Callable[..., int]]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._formulas = formulas
+        self.total = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        kwargs = kwargs or {}
+        formula = self._formulas.get(func._overloadpacket)
+        if formula is None and is_composite(func):
+            with self:
+                return func.decompose(*args, **kwargs)
+        out = func(*args, **kwargs)
+        if formula is not None:
+            self.total += int(formula(*args, **kwargs, out_val=out))
+        return out
 
 
 class FlopCounter:
@@ -113,8 +154,10 @@ class FlopCounter:
     """
 
     def __init__(self, uncounted: set[str]) -> None:
+        own = FORMULAS | {getattr(aten, name): self._note(name) for name in UNCOUNTED}
+        self._formulas = flop_registry | {operator: shape_wrapper(formula) for operator, formula in own.items()}  # type: ignore[no-untyped-call]
         self._uncounted = uncounted
-        self._mode: FlopCounterMode | None = None
+        self._mode: CountingMode | None = None
         self._open = ExitStack()
 
     def _note(self, name: str) -> Callable[..., int]:
@@ -132,19 +175,15 @@ class FlopCounter:
     @property
     def total(self) -> int:
         """FLOPs since `start`; 0 while stopped."""
-        return 0 if self._mode is None else self._mode.get_total_flops()
+        return 0 if self._mode is None else self._mode.total
 
     def start(self) -> None:
         """Begin at 0."""
-        notes = {getattr(aten, name): self._note(name) for name in UNCOUNTED}
-        self._mode = FlopCounterMode(display=False, custom_mapping={**FORMULAS, **notes})
+        self._mode = CountingMode(self._formulas)
         # The fused inference path of nn.MultiheadAttention and nn.TransformerEncoderLayer is one operator without a
         # formula; without it they run the operators that have one.
         self._open.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
         torch.backends.mha.set_fastpath_enabled(False)
-        # The counter follows modules by global hooks; that they see a compiled module twice does not matter here.
-        self._open.enter_context(warnings.catch_warnings())
-        warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are global hooks")
         # Up to torch 2.8 at least, a module that the compiler first meets under a counter is never compiled afterwards.
         self._open.enter_context(torch.compiler.set_stance("force_eager"))
         self._open.enter_context(self._mode)

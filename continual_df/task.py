@@ -103,6 +103,20 @@ class Rows(NamedTuple):
         return cls(*(torch.cat(columns) for columns in zip(*parts, strict=True))) if parts else cls.empty()
 
 
+class Pairs(NamedTuple):
+    """The unlabelled rows of a step and the rows that they were told to be like.
+
+    Attributes:
+        sample_U: Their samples.
+        partner_U: Samples of their partners; their own where they have none.
+        paired_U: Whether they have one.
+    """
+
+    sample_U: Tensor
+    partner_U: Tensor
+    paired_U: Tensor
+
+
 View = Callable[[Tensor, Tensor], Tensor]
 """``(image_BCHW, sample_B) -> image_BCHW``: another look at the same images, a function of its arguments alone."""
 

@@ -13,6 +13,7 @@ from continual_df.commands.cost_figures import draw_cost_figures
 from continual_df.commands.run_folders import group_runs, run_names
 from continual_df.errors import UnreadableImageError
 from continual_df.evaluation.embedding_files import FOLDER, embedding_files, read_embedding
+from continual_df.evaluation.pair_curves import read_pair_curves
 from continual_df.evaluation.recipe import read_recipe
 from continual_df.evaluation.results import stream_title
 from continual_df.evaluation.run_files import image_root
@@ -25,6 +26,7 @@ from continual_df.plots.head_use import head_use
 from continual_df.plots.latent_space import latent_space
 from continual_df.plots.matrix_heatmap import matrix_heatmap
 from continual_df.plots.memory_map import memory_map
+from continual_df.plots.pair_curves import PairGroup, pair_curves
 from continual_df.plots.stream_examples import stream_examples
 from continual_df.plots.style import save_figure
 
@@ -58,6 +60,9 @@ def draw_figures(
     paths = []
     for draw in (forgetting_curves, average_curve, matrix_heatmap):
         paths += save_figure(draw(groups, metric), out, f"{draw.__name__}_{metric}")
+    paired = [PairGroup(group, [read_pair_curves(run) for run in group.folders]) for group in groups]
+    if paired := [group for group in paired if all(len(curves) for curves in group.curves)]:
+        paths += save_figure(pair_curves(paired), out, "pair_curves")
     drawn, problems = draw_cost_figures(groups, out, metric, reference, suffix)
     paths += drawn
     for stem, run in _streams(results).items() if images else ():

@@ -12,7 +12,9 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from continual_df.callbacks.compute_ledger import ComputeLedger
+from continual_df.callbacks.pair_quality import PairQuality
 from continual_df.callbacks.step_checkpoint import StepCheckpoint
+from continual_df.class_names import class_names
 from continual_df.commands.figures import draw_figures
 from continual_df.commands.quiet import quieten
 from continual_df.commands.recipe import changes_since, recipe
@@ -113,8 +115,10 @@ def _train(
         numbers = "  ".join("-" if value is None else f"{value:.3f}" for value in row)
         console.print(f"task {task.number}/{len(stream.tasks)} {task.name}: {COLUMNS[metric]} of all tasks  {numbers}")
 
+    pair_quality = PairQuality(class_names(stream.table.frame, stream.names))
+
     def make_trainer(number: int) -> pl.Trainer:
-        return cli.make_trainer(number, folder, log, checkpoint, ledger)
+        return cli.make_trainer(number, folder, log, checkpoint, [pair_quality, ledger])
 
     def make_trial(first: pl.Callback, share: float) -> pl.Trainer:
         budget = None if max_flops is None else share * max_flops

@@ -151,7 +151,7 @@ class StreamCLI(LightningCLI):
         return [*plugins] if isinstance(plugins, list) else [plugins]
 
     def make_trainer(
-        self, number: int, folder: RunFolder, log: MetricsLog, first: pl.Callback, last: pl.Callback
+        self, number: int, folder: RunFolder, log: MetricsLog, first: pl.Callback, last: list[pl.Callback]
     ) -> pl.Trainer:
         """Return a fresh Trainer for task ``number``, whose callbacks are ``first``, those of the YAML and ``last``.
 
@@ -165,7 +165,7 @@ class StreamCLI(LightningCLI):
         log.task = number
         extra = self.config_init["trainer"]["logger"]
         loggers = extra if isinstance(extra, list) else [] if extra in (None, True, False) else [extra]
-        return self._trainer(folder, [first, *callbacks, last], [log, *loggers])
+        return self._trainer(folder, [first, *callbacks, *last], [log, *loggers])
 
     def make_trial(self, folder: RunFolder, first: pl.Callback, last: pl.Callback) -> pl.Trainer:
         """Return a fresh Trainer for a trial of a search: it logs nothing, and writes no checkpoint.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from continual_df.evaluation import novelty
 from continual_df.evaluation.discovery import Attribution, Life, class_lives, match_rate
@@ -42,17 +43,14 @@ def open_world_results(files: RunFiles) -> dict[str, Any] | None:
     Raises:
         RunFolderError: If the predictions are broken.
     """
-    first = {name: task["index"] + 1 for task in reversed(files.tasks) for name in task.get("unlabelled", [])}
-    held_out = [name for name in files.stream.get("held_out", []) if name not in first]
-    order = [*sorted(first, key=lambda name: first[name]), *held_out]
-    if all(is_control(name) for name in order):
+    if not novel_classes(files, len(files.tasks)):
         return None
+    first = _first_unlabelled(files)
     rows, attributions = [], {}
     for number in files.predictions:
         if number == 0:  # nothing has a name yet
             continue
-        novel = [name for name in order if not is_control(name) and first.get(name, number) <= number]
-        found = _row(files, number, novel)
+        found = _row(files, number)
         if found is not None:
             row, attributions[number] = found
             rows.append(row)
@@ -72,21 +70,61 @@ def open_world_results(files: RunFiles) -> dict[str, Any] | None:
     }
 
 
-def _row(files: RunFiles, number: int, novel: list[str]) -> tuple[dict[str, Any], Attribution] | None:
-    """Return the results after ``number`` tasks, and where the images fall; None where there are no heads."""
-    heads = files.head_logits(number)
-    if heads is None:
-        return None
+class AttributedImages(NamedTuple):
+    """The test images on which attribution is looked at after some task.
+
+    Attributes:
+        sample_N: Rows of the frame table, ascending.
+        true_N: Ids of their classes.
+        ids: Id of each class: known ones as the task has them, then the novel ones.
+        class_ids: Those of the known classes.
+        num_later: Test images of classes that have not come yet.
+    """
+
+    sample_N: NDArray[np.int64]
+    true_N: NDArray[np.int64]
+    ids: dict[str, int]
+    class_ids: dict[str, int]
+    num_later: int
+
+
+def novel_classes(files: RunFiles, number: int) -> list[str]:
+    """Return the classes that have come without a label by task ``number``, in that order, then those held out; no controls."""
+    first = _first_unlabelled(files)
+    held_out = [name for name in files.stream.get("held_out", []) if name not in first]
+    order = [*sorted(first, key=lambda name: first[name]), *held_out]
+    return [name for name in order if not is_control(name) and first.get(name, number) <= number]
+
+
+def attributed_images(files: RunFiles, number: int) -> AttributedImages:
+    """Return the test images of the classes that are known or novel after task ``number``, from 1."""
     class_ids: dict[str, int] = files.tasks[number - 1]["class_ids"]
-    ids = {**class_ids, **{name: len(class_ids) + i for i, name in enumerate(n for n in novel if n not in class_ids)}}
+    novel = [name for name in novel_classes(files, number) if name not in class_ids]
+    ids = {**class_ids, **{name: len(class_ids) + i for i, name in enumerate(novel)}}
     names = files.classes
     tests = np.unique(files.membership.loc[files.membership["split"] == "test", "sample"].to_numpy(dtype=np.int64))
     tests = tests[~names.iloc[tests].map(is_control).to_numpy(dtype=bool)]
     present = tests[names.iloc[tests].isin(ids).to_numpy()]
-    kept_M = np.isin(heads.sample_M, present)
+    true_N = names.iloc[present].map(ids).to_numpy(dtype=np.int64)
+    return AttributedImages(present, true_N, ids, class_ids, len(tests) - len(present))
+
+
+def _first_unlabelled(files: RunFiles) -> dict[str, int]:
+    """Return by class the number of the first task in which it comes without a label."""
+    return {name: task["index"] + 1 for task in reversed(files.tasks) for name in task.get("unlabelled", [])}
+
+
+def _row(files: RunFiles, number: int) -> tuple[dict[str, Any], Attribution] | None:
+    """Return the results after ``number`` tasks, and where the images fall; None where there are no heads."""
+    heads = files.head_logits(number)
+    if heads is None:
+        return None
+    asked = attributed_images(files, number)
+    names, class_ids = files.classes, asked.class_ids
+    kept_M = np.isin(heads.sample_M, asked.sample_N)
     sample_M, logit_MK = heads.sample_M[kept_M], heads.logit_MK[kept_M]
     name_M, num_known = names.iloc[sample_M], min(len(class_ids), logit_MK.shape[1])
-    true_M = name_M.map(ids).to_numpy(dtype=np.int64)
+    true_M = name_M.map(asked.ids).to_numpy(dtype=np.int64)
     own_M = None if heads.novelty_M is None else heads.novelty_M[kept_M]
     images = pd.DataFrame(
         {
@@ -103,8 +141,8 @@ def _row(files: RunFiles, number: int, novel: list[str]) -> tuple[dict[str, Any]
     row = {
         "row": number,
         "num_images": len(sample_M),
-        "num_missing": len(present) - len(sample_M),
-        "num_later": len(tests) - len(present),
+        "num_missing": len(asked.sample_N) - len(sample_M),
+        "num_later": asked.num_later,
         "novelty_score": "softmax" if own_M is None else "own",
         "scores": _scores(images, known),
         "by_source": {
@@ -117,7 +155,7 @@ def _row(files: RunFiles, number: int, novel: list[str]) -> tuple[dict[str, Any]
         "num_used": len(use),
         "num_used_1pct": int((use >= SMALL * len(sample_M)).sum()),
         "known_heads": sorted(class_ids, key=lambda name: class_ids[name])[:num_known],
-        **_classes(images, {index: name for name, index in ids.items()}, known),
+        **_classes(images, {index: name for name, index in asked.ids.items()}, known),
     }
     return row, Attribution(name_M.to_numpy(dtype=object), images["head"].to_numpy(), class_ids)
 

@@ -16,7 +16,7 @@ from torchmetrics.classification import BinaryAUROC
 from continual_df.data.sampler import Source
 from continual_df.errors import NonFiniteLossError
 from continual_df.models.detector import Detector
-from continual_df.task import Batch, Extract, Rows, Task, View
+from continual_df.task import Batch, Extract, Pairs, Rows, Task, View
 
 
 class Prediction(NamedTuple):
@@ -68,6 +68,7 @@ class Method(pl.LightningModule):
         self.predict_fields: tuple[str, ...] = ("fake_logit", "method_logits", "novelty")
         self.predict_view: View | None = None
         self.task: Task | None = None
+        self.pairs: Pairs | None = None  # those of the last step, of methods that make some
         self.unlabelled: list[
             Rows
         ] = []  # those of each task so far, as validation; the loop tells them before meet_task

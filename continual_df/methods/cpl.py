@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from continual_df.losses.multi_vote import multi_vote
@@ -16,7 +17,7 @@ from continual_df.methods.open_world import OpenWorld, Views
 from continual_df.models.feature_grid import feature_grid
 from continual_df.models.haar import haar_high_bands
 from continual_df.models.local_pool import LocalBranch
-from continual_df.task import Task
+from continual_df.task import Pairs, Task
 
 
 class CPL(OpenWorld):
@@ -96,6 +97,9 @@ class CPL(OpenWorld):
         """Return the terms of pairs, pseudo-labels and consistency."""
         positive_B, accepted_B = self._vote(views)
         unlabelled_B = ~views.labelled_B
+        partner_B = views.sample_B[positive_B]
+        paired_B = positive_B != torch.arange(len(positive_B), device=positive_B.device)
+        self.pairs = Pairs(*(column[unlabelled_B] for column in (views.sample_B, partner_B, paired_B)))
         logit_UK, other_UK = views.logit_BK[unlabelled_B], views.other_BK[unlabelled_B]
         self.labeller.observe(logit_UK, other_UK)
         accepted_U = accepted_B[unlabelled_B] if self.gated else None

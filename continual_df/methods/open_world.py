@@ -11,6 +11,7 @@ from torchmetrics import MeanMetric
 from continual_df.data.sampler import Source
 from continual_df.errors import ConfigError
 from continual_df.labels import REAL
+from continual_df.losses.confident_labels import confident_labels
 from continual_df.losses.margin_cross_entropy import adaptive_margin, margin_cross_entropy, uncertainty
 from continual_df.losses.mean_entropy import known_prior, mean_entropy
 from continual_df.methods.base import Method, Prediction
@@ -19,7 +20,7 @@ from continual_df.models.detector import Features
 from continual_df.models.global_local import GlobalLocalHead
 from continual_df.models.merged_heads import merge_heads
 from continual_df.ranks import rows_of_all
-from continual_df.task import Batch, Role, Rows, Task
+from continual_df.task import Batch, Extract, Role, Rows, Task
 
 ABSENT = -1e4
 """Logit of a class that no image can have: its probability is exactly 0 in float32, and its logarithm is finite."""
@@ -36,6 +37,7 @@ class Views(NamedTuple):
         local_BPD: Features of P places of each image; no gradient reaches them.
         map_BDHW: Last feature map of the detector, in its own layout; without gradient.
         class_B: Class id, -1 where there is no label.
+        sample_B: Row of the frame table.
     """
 
     logit_BK: Tensor
@@ -45,6 +47,7 @@ class Views(NamedTuple):
     local_BPD: Tensor
     map_BDHW: Tensor
     class_B: Tensor
+    sample_B: Tensor
 
     @property
     def labelled_B(self) -> Tensor:
@@ -80,6 +83,9 @@ class OpenWorld(Method):
         merge_from: First epoch, from 0, at whose end novel heads that the epoch's unlabelled rows hardly use are merged into others
             (`merge_heads`), where ``novel`` is more than there can be; None: they stay. The heads that are given up are closed
             until the next task, whose unknown methods may need them: they begin it anew.
+        self_labelled: Where a task names no new class (the last one, visited again), share of the unlabelled images of each head
+            that come with that head as their label, the surest ones (`confident_labels`): the last stage of CPL's multi-stage
+            training. ``pseudo_labels.json`` of the task says which.
         **kwargs: Those of `Method`.
     """
 
@@ -104,19 +110,28 @@ class OpenWorld(Method):
         regulariser: float = 1.0,
         novel_share: float | None = None,
         merge_from: int | None = None,
+        self_labelled: float = 0.0,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         self.patches, self.dropout, self.scale = patches, dropout, scale
         super().__init__(**kwargs)
         if novel < 0:
             raise ValueError(f"novel must be at least 0, got {novel}")
+        if not 0 <= self_labelled <= 1:
+            raise ValueError(f"self_labelled is a share, from 0 to 1, got {self_labelled}")
+        if self_labelled and novel_share is not None:
+            raise ValueError(
+                "self_labelled gives novel heads labels, which the prior of novel_share does not count: set one"
+            )
         self.novel, self.margin, self.supervised = novel, margin, supervised
+        self.self_labelled = self_labelled
+        self.chosen = Rows.empty()  # unlabelled rows that have a head as their label in this task
         self.views = 2 if two_views else 1
         self.unlabelled_per_batch = self.batch_size if unlabelled_per_batch is None else unlabelled_per_batch
         self.regulariser, self.novel_share, self.merge_from = regulariser, novel_share, merge_from
         self.register_buffer("open_K", torch.ones(0, dtype=torch.bool))  # heads that have not been merged into others
         self.register_buffer("used_K", torch.zeros(0))  # this epoch's unlabelled rows by top head
-        self.num_known = 0
+        self.num_known = self.num_new = 0
         self.prior_K: Tensor | None = None
         self.register_buffer("has_real", torch.tensor(True))
         self.register_buffer("unsure_2", torch.zeros(2))  # sum and number of this epoch's unlabelled rows
@@ -136,6 +151,7 @@ class OpenWorld(Method):
         The heads of new classes come before the novel ones.
         """
         super().begin_task(task)
+        self.chosen = Rows.empty()
         heads, known = self.head.classifier, self.num_known
         self.num_known = max(task.class_ids.values()) + 1
         merged_N = ~self.open_K[known:]
@@ -148,13 +164,29 @@ class OpenWorld(Method):
             heads.set_weights(torch.cat([old_KD, new_KD, novel_ND]))
         self.open_K = torch.ones(heads.num_heads, dtype=torch.bool, device=self.open_K.device)
         self.used_K = torch.zeros(heads.num_heads, device=self.used_K.device)
+        self.num_new = self.num_known - known
+
+    def meet_task(self, task: Task, rows: Rows, extract: Extract) -> None:
+        """Give the surest unlabelled images of each head that head as their label, where the task names no new class."""
+        unlabelled = self._without_label()
+        if self.self_labelled and not self.num_new and unlabelled.num:
+            logit_NK = extract(unlabelled, ("method_logits",))["method_logits"]
+            head_N = confident_labels(logit_NK, self.self_labelled)
+            chosen = unlabelled.pick(head_N >= 0)
+            head_M = head_N[head_N >= 0]
+            self.chosen = chosen._replace(method=head_M, label=(head_M != REAL).long())
+
+    def _without_label(self) -> Rows:
+        """Return the task's rows whose label is not revealed."""
+        unlabelled = self.unlabelled[-1] if self.unlabelled else Rows.empty()
+        return unlabelled.pick(unlabelled.method < 0)
 
     def batch_plan(self, task: Task, seen: list[Rows]) -> list[Source]:
         """Return labelled rows, equally many of each class, and unlabelled ones."""
-        unlabelled = self.unlabelled[-1] if self.unlabelled else Rows.empty()
-        revealed_N = unlabelled.method >= 0
-        labelled = Rows.concat([seen[-1], unlabelled.pick(revealed_N)])
-        unlabelled = unlabelled.pick(~revealed_N)
+        given = self.unlabelled[-1] if self.unlabelled else Rows.empty()
+        labelled = Rows.concat([seen[-1], given.pick(given.method >= 0), self.chosen])
+        unlabelled = self._without_label()
+        unlabelled = unlabelled.pick(~torch.isin(unlabelled.sample, self.chosen.sample))
         plan = [Source(labelled, self.batch_size, "method")]
         if unlabelled.num and self.unlabelled_per_batch:
             plan.append(Source(unlabelled, self.unlabelled_per_batch, role=Role.UNLABELLED))
@@ -263,9 +295,9 @@ class OpenWorld(Method):
         pooled = [rows_of_all(part[kept_B]) for part in features.pooled_BD.chunk(self.views)]
         out = self.head(Features(torch.cat(maps), torch.cat(pooled)))
         logits, wholes = self._possible(out.logit_BK).chunk(self.views), out.global_BD.chunk(self.views)
-        class_B = rows_of_all(batch["method"][kept_B])
+        class_B, sample_B = (rows_of_all(column[kept_B]) for column in (batch["method"], batch["sample"]))
         local_BPD = out.local_BPD[: len(class_B)]
-        return Views(logits[0], logits[-1], wholes[0], wholes[-1], local_BPD, maps[0], class_B)
+        return Views(logits[0], logits[-1], wholes[0], wholes[-1], local_BPD, maps[0], class_B, sample_B)
 
     @property
     def labels_alone(self) -> bool:
@@ -279,6 +311,20 @@ class OpenWorld(Method):
     def kept_terms(self, features: Features, batch: Batch) -> dict[str, Tensor]:
         """Return what a method does against forgetting, from the features of this process's rows; nothing by default."""
         return {}
+
+    def notes(self) -> dict[str, Any]:
+        """Return the images that had a head as their label, and which."""
+        if not self.chosen.num:
+            return {}
+        return {"pseudo_labels.json": {"sample": self.chosen.sample.tolist(), "head": self.chosen.method.tolist()}}
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the labels that the method gave, for the checkpoint."""
+        return {"chosen": torch.stack(self.chosen)}
+
+    def set_extra_state(self, state: Any) -> None:  # noqa: ANN401
+        """Take the labels from a checkpoint."""
+        self.chosen = Rows(*state["chosen"].unbind())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect the share of validation images whose class is found; labels of known classes alone are there."""

@@ -88,6 +88,7 @@ class OpenWorldStream(CPL):
 
     def meet_task(self, task: Task, rows: Rows, extract: Extract) -> None:
         """Look the classes that are named now up in the bank; those that are found there take over their cluster's head."""
+        super().meet_task(task, rows, extract)
         if not self.num_old:
             return
         for name in task.methods:
@@ -150,8 +151,7 @@ class OpenWorldStream(CPL):
         known = Rows.concat([self.memory.rows, new])
         if known.num:
             self._move(known.method, extract(known, ("features",))["features"])
-        unlabelled = self.unlabelled[-1] if self.unlabelled else Rows.empty()
-        unlabelled = unlabelled.pick(unlabelled.method < 0)
+        unlabelled = self._without_label()
         if self.unknown is not None:
             self.unknown.update(unlabelled, extract)
             old = self.unknown.rows.pick(~torch.isin(self.unknown.rows.sample, unlabelled.sample))
@@ -195,12 +195,13 @@ class OpenWorldStream(CPL):
 
     def notes(self) -> dict[str, Any]:
         """Return the classes named so far -> head, as numbered before, of the cluster that each was found to be."""
-        return {"matches.json": self.matches}
+        return {**super().notes(), "matches.json": self.matches}
 
-    def get_extra_state(self) -> dict[str, int]:
-        """Return the matches for the checkpoint."""
-        return dict(self.matches)
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the matches for the checkpoint, too."""
+        return {**super().get_extra_state(), "matches": dict(self.matches)}
 
     def set_extra_state(self, state: Any) -> None:  # noqa: ANN401
-        """Take the matches from a checkpoint."""
-        self.matches = dict(state)
+        """Take the matches from a checkpoint, too."""
+        super().set_extra_state(state)
+        self.matches = dict(state["matches"])

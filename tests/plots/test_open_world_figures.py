@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
@@ -11,10 +12,13 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from continual_df.evaluation.pair_curves import KEYS
 from continual_df.evaluation.results import evaluate_run
 from continual_df.plots.attribution_confusion import attribution_confusion
 from continual_df.plots.class_lives import FILLS, class_lives
 from continual_df.plots.head_use import head_use
+from continual_df.plots.pair_curves import PairGroup, pair_curves
+from continual_df.plots.run_group import RunGroup
 from continual_df.plots.style import COLOURS, save_figure
 from tests.open_world_runs import write_open_world_run
 
@@ -157,3 +161,34 @@ def test_files_are_the_same_every_time(results: dict[str, Any], tmp_path: Path) 
         for name in ("first", "second")
     ]
     assert contents[0] == contents[1]
+
+
+def pair_group(name: str, *shares: list[float]) -> PairGroup:
+    """A method of one run for each of ``shares``: its rate in the epochs of two tasks, and half as much as precision."""
+    curves = []
+    for share in shares:
+        index = pd.MultiIndex.from_product([[1, 2], range(len(share) // 2)], names=["task", "epoch"])
+        curves.append(pd.DataFrame({key: share for key in KEYS}, index=index) / 2)
+        curves[-1]["rate"] *= 2
+    results = [{"tasks": [{"name": "a"}, {"name": "b"}]}] * len(shares)
+    return PairGroup(RunGroup(name, "toy", results), curves)
+
+
+def test_pair_curves_show_the_mean_over_seeds_epoch_after_epoch() -> None:
+    figure = pair_curves(
+        [pair_group("value", [0.2, 0.4, 0.6, 0.8], [0.4, 0.6, 0.8, 1.0]), pair_group("off", [1.0] * 4)]
+    )
+    rate, known, novel = figure.axes
+    lines = [np.asarray(line.get_ydata()).tolist() for line in rate.lines if len(np.asarray(line.get_xdata())) == 4]
+    assert lines[0] == pytest.approx([0.3, 0.5, 0.7, 0.9])
+    assert lines[1] == [1.0] * 4
+    assert [axes.get_xlabel() for axes in (rate, known, novel)] == ["epoch"] * 3
+    borders = [line for line in known.lines if np.asarray(line.get_xdata()).tolist() == [2.5, 2.5]]
+    assert len(borders) == 1
+    assert {text.get_text() for text in novel.texts} == {"value", "off"}
+
+
+def test_a_share_that_no_epoch_has_draws_nothing_and_has_no_name() -> None:
+    group = pair_group("value", [0.2, 0.4])
+    group.curves[0]["precision_novel"] = np.nan
+    assert not pair_curves([group]).axes[2].texts

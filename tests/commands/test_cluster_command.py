@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from continual_df.cli import main
+from continual_df.data.frame_table import FrameTable, write_table
+
+
+@pytest.fixture(scope="module")
+def run(toy_table: FrameTable, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of CPL in which one of three methods never has a label, trained long enough to tell them apart."""
+    folder = tmp_path_factory.mktemp("cluster")
+    write_table(toy_table, folder / "t.parquet")
+    adam = {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.03}}
+    detector = {"class_path": "tests.toy.TinyDetector"}
+    config = {
+        "seed_everything": 0,
+        "trainer": {"max_epochs": 12, "accelerator": "cpu", "enable_progress_bar": False},
+        "model": {
+            "class_path": "CPL",
+            "init_args": {
+                "detector": detector,
+                "novel": 2,
+                "patches": 2,
+                "dropout": 0.0,
+                "batch_size": 12,
+                "optimizer": adam,
+            },
+        },
+        "data": {
+            "class_path": "ForgeryStream",
+            "init_args": {
+                "tables": [{"class_path": "TableFile", "init_args": {"path": str(folder / "t.parquet")}}],
+                "tasks": [{"methods": ["columns", "smooth"], "unlabelled": ["rows"]}],
+            },
+        },
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["run", "--config", str(folder / "config.yaml"), "--run_dir", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+def clusters(run: Path, *arguments: str) -> dict[str, Any]:
+    assert main(["cluster", str(run), *arguments]) == 0
+    found: dict[str, Any] = json.loads((run / "clusters.json").read_text())
+    return found
+
+
+def test_features_that_tell_methods_apart_give_one_cluster_for_each(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = clusters(run)
+    assert (found["task"], found["num_classes"]) == (1, 4)
+    assert found["classes"]["num_clusters"] == found["estimate"]["num_clusters"] == 4
+    assert found["classes"]["scores"]["known_acc"] > 0.8
+    assert found["classes"]["scores"]["novel_acc_v2"] > 0.8
+    section = json.loads((run / "results.json").read_text())["open_world"]["rows"][-1]
+    assert found["num_images"] == section["num_images"]
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert [line.split()[:2] for line in lines if line.startswith("estimated")] == [["estimated", "4"]]
+
+
+def test_the_number_is_searched_between_the_known_classes_and_the_largest(run: Path) -> None:
+    found = clusters(run, "--largest", "6")
+    tried = [int(num) for num in found["accuracies"]]
+    assert tried[0] == 3
+    assert max(tried) <= 6
+    best = max(found["accuracies"].values())
+    assert found["accuracies"][str(found["estimate"]["num_clusters"])] == best
+
+
+def test_the_same_run_is_clustered_the_same_way_twice(run: Path) -> None:
+    assert clusters(run) == clusters(run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--largest", "3"], "--largest is 3: it must be above 3, the number of known classes"),
+        (["--task", "2"], "has finished tasks 1 to 1"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(
+    run: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "clusters.json").read_bytes() if (run / "clusters.json").exists() else None
+    assert main(["cluster", str(run), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    after = (run / "clusters.json").read_bytes() if (run / "clusters.json").exists() else None
+    assert after == before
