@@ -132,10 +132,29 @@ LAYOUTS = [(1, 1), (1, 4), (2, 0), (2, 1), (2, 4)]
 """(processes, workers), each to be compared with (1, 0)."""
 
 
+KINDS = (
+    "Replay",
+    "Finetune",
+    "Joint",
+    "DERpp",
+    "ICaRL",
+    "DFIL",
+    "SURLID",
+    "Brick",
+    "HDP",
+    "CPL",
+    "OpenWorldStream",
+    "Transfer",
+    "SPrompts",
+)
+"""Methods that are compared by default, one of each kind; the others are by ``make test-slow``."""
+
+
 def is_slow(case: Case) -> bool:
-    """Return whether a layout waits for ``slow``: two processes without workers never do, nor does Replay in one."""
+    """Return whether a case waits for ``slow``: `KINDS` in two processes without workers never do, nor does Replay in one."""
     layout = (case.processes, case.workers)
-    return layout != (2, 0) and not (case.method == "Replay" and case.processes == 1)
+    by_default = layout == (2, 0) or (case.method == "Replay" and case.processes == 1)
+    return case.method not in KINDS or not by_default
 
 
 OWN_SHARE = {
@@ -249,7 +268,9 @@ def runs(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 @pytest.fixture(scope="module")
 def more_runs(runs: Runs, table: Path) -> Runs:
-    run_all(runs.folder, table, [case for case in COMPARED if is_slow(case)])
+    cases = [case for case in COMPARED if is_slow(case)]
+    wanted = dict.fromkeys([*(case.reference for case in cases), *cases])
+    run_all(runs.folder, table, [case for case in wanted if not runs.path(case).exists()])
     return runs
 
 

@@ -14,7 +14,6 @@ import torch
 import yaml
 
 from continual_df.cli import main
-from continual_df.commands import run as run_command
 from continual_df.commands.sweep_file import Cell, read_sweep
 from continual_df.commands.sweep_recipe import resolved_settings
 from continual_df.evaluation import results
@@ -99,7 +98,6 @@ def cwd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REAL_FACES_ROOT", str(root / "REAL_FACES_ROOT"))
         patch.chdir(root)
-        patch.setattr(run_command, "draw_figures", lambda *_: ([], []))
         patch.setattr(results, "method_sets", lambda _: {})
         patch.setattr(results, "evaluate_run", lambda run, _, rows: evaluate(run, 2, rows))
         yield root

@@ -27,9 +27,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """Settings of the Trainer under which kills are tried; the method is Replay in all but the first."""
 
-KINDS = ("Replay", "SURLID", "DERpp", "HDP", "OnlineEWC", "OpenWorldStream", "Transfer")
-"""A method for each kind of state: rows, a teacher, values beside rows, perturbations, importances, prototypes, past models. The others
-are killed by ``make test-slow``."""
+KINDS = ("Replay", "SURLID", "DERpp", "OpenWorldStream", "Transfer")
+"""A method for each kind of state: rows, a teacher, values beside rows, prototypes, past models. The others are killed by
+``make test-slow``."""
 
 CASES = [
     pytest.param((name, "usual"), marks=[] if name in KINDS else pytest.mark.slow, id=f"{name}-usual")
@@ -53,7 +53,7 @@ SEARCH = {
 }
 
 
-@pytest.mark.parametrize("method", ["Replay", "Transfer"])
+@pytest.mark.parametrize("method", [pytest.param("Replay", marks=pytest.mark.slow), "Transfer"])
 def test_a_search_that_is_killed_within_a_trial_ends_as_if_it_had_not_been(
     method: str, fork_server: ForkServer, small_table: Path, tmp_path: Path
 ) -> None:
