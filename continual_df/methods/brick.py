@@ -16,6 +16,7 @@ from continual_df.losses.part_mean import part_mean
 from continual_df.methods.base import Prediction
 from continual_df.methods.replay import Replay
 from continual_df.models.alignment import align_heads
+from continual_df.models.class_head import ClassHead, fake_against_real
 from continual_df.models.frozen_copy import FrozenCopy
 from continual_df.models.heads import TaskHeads, fake_margin
 from continual_df.models.ridge_head import RidgeHead
@@ -23,13 +24,13 @@ from continual_df.models.weight_average import WeightAverage
 from continual_df.ranks import rows_of_all
 from continual_df.task import Batch, Extract, Role, Rows, Task
 
-Classifier = Literal["linear", "heads", "ridge"]
+Classifier = Literal["linear", "heads", "classes", "ridge"]
 
 
 class Brick(Replay):
     """Experience replay with slow weights and a frozen early stage, and what others add, each at a weight of its own.
 
-    ``loss = detection BCE + logit (z - z_remembered)^2 + feature ||u - u_teacher||^2 / D + isolation SupCon(domains)``, u features of unit
+    ``loss = detection CE + logit (z - z_remembered)^2 + feature ||u - u_teacher||^2 / D + isolation SupCon(domains)``, u features of unit
     length; the second and third are means over replayed rows. A part at 0 is off, and costs nothing.
 
     Slow weights: after each step ``slow <- d slow + (1 - d) fast`` with ``d = exp(-1 / (slow x steps of an epoch))``; in the
@@ -41,6 +42,7 @@ class Brick(Replay):
 
     Args:
         classifier: ``linear``: one head; ``heads``: one for each task, each row learnt by its own, their mean logit predicts;
+            ``classes``: one output for each class id, learnt by cross-entropy, P(fake) is that of all classes but real;
             ``ridge``: as linear while training, then ridge regression on the features of task and memory.
         slow: Time constant of the slow weights in epochs; 0: the trained weights themselves.
         frozen_stages: Early stages of the backbone that later tasks leave as the first one made them.
@@ -105,7 +107,9 @@ class Brick(Replay):
         return slow["detector"], slow["head"]
 
     def make_head(self) -> nn.Module:
-        """Return one head, or one for each task."""
+        """Return one head, one for each task, or one output for each class."""
+        if self.classifier == "classes":
+            return ClassHead(self.detector.num_features)
         return TaskHeads(self.detector.num_features, 1) if self.classifier == "heads" else super().make_head()
 
     def begin_task(self, task: Task) -> None:
@@ -122,6 +126,8 @@ class Brick(Replay):
                 self.ridge.forget()
         if self.classifier == "heads":
             self.head.grow()
+        if self.classifier == "classes":
+            self.head.grow(max(task.class_ids.values()) + 1)
         if self.slow is not None:
             self.slow = WeightAverage(self._fast)
         self.real_domains.append(task.real_domain)
@@ -137,16 +143,22 @@ class Brick(Replay):
         feature_BD = detector(image).pooled_BD
         if self.ridge is not None and self.ridge.weight.any():
             return Prediction(self.ridge(feature_BD).squeeze(1), None, feature_BD)
-        return Prediction(self._mean_logit(head(feature_BD)), None, feature_BD)
+        logit = head(feature_BD)
+        return Prediction(self._mean_logit(logit), logit if self.classifier == "classes" else None, feature_BD)
 
     def decision_directions(self) -> Tensor:
         """Return (H, D): weights of the heads that predict."""
         _, head = self._predicts
+        if self.classifier == "classes":
+            weight_CD = head.weight_CD.detach()
+            return weight_CD[1:] - weight_CD[:1]
         weight: Tensor = head.weight_TCD[:, 0] if self.classifier == "heads" else head.weight
         return weight.detach()
 
     def _mean_logit(self, logit: Tensor) -> Tensor:
-        """Return (B,) logits of P(fake) of one head, or the mean of all."""
+        """Return (B,) logits of P(fake) of one head or of all classes, or the mean of those of all heads."""
+        if self.classifier == "classes":
+            return fake_against_real(logit)
         return fake_margin(logit).mean(dim=1) if self.classifier == "heads" else logit.squeeze(1)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -157,8 +169,11 @@ class Brick(Replay):
         own_B = self._mean_logit(logit)
         if self.classifier == "heads":  # each row learns by the head of its task
             own_B = fake_margin(logit)[torch.arange(len(logit)), batch["task"]]
-        bce = F.binary_cross_entropy_with_logits(own_B, batch["label"].to(own_B.dtype))
-        terms = {"detection": self.detection * bce}
+        if self.classifier == "classes":
+            detection = F.cross_entropy(logit, batch["method"])
+        else:
+            detection = F.binary_cross_entropy_with_logits(own_B, batch["label"].to(own_B.dtype))
+        terms = {"detection": self.detection * detection}
         replayed_B = batch["role"] == Role.REPLAY
         if self.logit and self.memory.rows.num:
             was_R = self.memory.lookup("fake_logit", batch["sample"][replayed_B])

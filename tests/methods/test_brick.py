@@ -16,6 +16,7 @@ from continual_df.memory import ReplayMemory, select_class_balanced
 from continual_df.methods import Brick, Finetune, Replay
 from continual_df.models.detector import TimmDetector
 from continual_df.task import Task
+from tests.made_up_tasks import make_batch, make_rows, make_tasks
 from tests.toy import TinyDetector, ToyData
 from tests.toy_runs import run
 
@@ -155,3 +156,27 @@ def test_settings_that_do_nothing_or_are_out_of_range_are_refused() -> None:
         make(slow=-1)
     with pytest.raises(ValueError, match="isolation must be at least 0, got -1"):
         make(isolation=-1)
+
+
+def test_classes_are_learnt_by_cross_entropy_and_predict_real_against_all_others() -> None:
+    brick = make(classifier="classes", slow=0)
+    first, second = make_tasks(["a", "b"], ["c"])
+    brick.begin_task(first)
+    brick.begin_task(second)
+    batch = make_batch(make_rows(second, 8))
+    logit_BC = brick.head(brick.detector(batch["image"]).pooled_BD)
+    assert logit_BC.shape == (8, 4)
+    log_BC = logit_BC.log_softmax(dim=1)
+    expected = -log_BC[torch.arange(8), batch["method"]].mean()
+    assert float(brick.losses(batch)["detection"]) == pytest.approx(float(expected))
+    prediction = brick(batch["image"])
+    torch.testing.assert_close(prediction.fake_logit.sigmoid(), 1 - log_BC[:, 0].exp())
+    torch.testing.assert_close(prediction.method_logits, logit_BC)
+    assert brick.decision_directions().shape == (3, brick.detector.num_features)
+
+
+def test_slow_weights_keep_the_outputs_of_old_classes(toy_stream: Stream, tmp_path: Path) -> None:
+    brick = make(classifier="classes", slow=1.0)
+    found, _ = run(brick, ToyData(toy_stream), tmp_path / "run", epochs=6)
+    assert brick.slow.module["head"].num_classes == len(toy_stream.tasks) + 1
+    assert np.diag(np.array(found["matrices"]["auc"], dtype=float)[1:]).min() > 0.8
