@@ -150,7 +150,7 @@ class Brick(Replay):
         """Return (H, D): weights of the heads that predict."""
         _, head = self._predicts
         if self.classifier == "classes":
-            weight_CD = head.weight_CD.detach()
+            weight_CD: Tensor = head.weight_CD.detach()
             return weight_CD[1:] - weight_CD[:1]
         weight: Tensor = head.weight_TCD[:, 0] if self.classifier == "heads" else head.weight
         return weight.detach()
