@@ -11,7 +11,7 @@ CAPTION = """\
 Attribution, after the last task: 'known' is the share of test images of known classes in the head of their class. For those of \
 novel classes, 'OW-DFA' matches heads to these classes alone, so that a known head may stand for one, 'v2' is their part in one \
 matching of all classes, which 'all' counts, and 'strict' takes any of them in a known head as an error. NMI is that of all \
-images, 'novel AUROC' tells novel images from known ones, 'real/fake AUC' is the average AUC."""
+images, 'novel AUROC' tells novel images from known ones, 'novel r/f AUC' tells fakes of novel classes from reals, 'real/fake AUC' is the average AUC."""
 
 HEADS = {
     "known_acc": "known acc",
@@ -21,6 +21,7 @@ HEADS = {
     "all_acc": "all acc",
     "all_nmi": "all NMI",
     "novelty_auroc": "novel AUROC",
+    "novel_auc": "novel r/f AUC",
     "average_auc": "real/fake AUC",
 }
 """Columns of the table of attribution."""

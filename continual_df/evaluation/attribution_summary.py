@@ -15,6 +15,7 @@ ATTRIBUTION = {
     "all_nmi": "all_nmi",
     "novel_nmi": "novel_nmi",
     "novelty_auroc": "auroc",
+    "novel_auc": "novel_auc",
 }
 """Column of the row -> its key among the scores of `open_world_results`."""
 

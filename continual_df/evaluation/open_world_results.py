@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from continual_df.evaluation import novelty
 from continual_df.evaluation.discovery import Attribution, Life, class_lives, match_rate
 from continual_df.evaluation.image_sets import is_control
+from continual_df.evaluation.metrics import auc
 from continual_df.evaluation.open_world import attribution_scores, matched_confusion
 from continual_df.evaluation.run_files import RunFiles
+from continual_df.labels import REAL
 
 SMALL = 0.01
 """Heads with a smaller share of the test images than this do not count in ``num_used_1pct``."""
@@ -30,7 +32,7 @@ def open_world_results(files: RunFiles) -> dict[str, Any] | None:
     Returns:
         ``rows``: for each task trained, ``row``; ``num_images``, ``num_missing`` (without a prediction), ``num_later`` (of
         classes that have not come yet); ``novelty_score`` (``own`` or ``softmax``); ``scores``, those of `attribution_scores`
-        with ``auroc``, ``fpr95`` and ``oscr``; ``by_source``, the same for each source with at least two classes;
+        with ``auroc``, ``fpr95`` and ``oscr`` of the novelty, and ``novel_auc``, the real/fake AUC of fakes of novel classes; ``by_source``, the same for each source with at least two classes;
         ``num_classes`` with test images; ``num_heads``, ``num_used`` (heads in which an image falls), ``num_used_1pct`` (at least
         1 % of the images); ``known_heads``, the names of the first heads; ``head_order`` (see `Confusion`); and ``classes``: for
         each, known ones first, ``name``, ``id``, ``known``, ``num_images``, ``accuracy`` (share in the head of its id; NaN for
@@ -133,6 +135,8 @@ def _row(files: RunFiles, number: int) -> tuple[dict[str, Any], Attribution] | N
             "novelty": novelty.softmax_novelty(logit_MK, num_known) if own_M is None else own_M,
             # of the known classes, the likeliest is the true one
             "right": logit_MK[:, :num_known].argmax(axis=1) == true_M,
+            "label": files.frame["label"].iloc[sample_M].to_numpy(),
+            "fake": files.logits(number)[sample_M],
             "source": files.frame["source"].iloc[sample_M].to_numpy(),
         }
     )
@@ -163,11 +167,13 @@ def _row(files: RunFiles, number: int) -> tuple[dict[str, Any], Attribution] | N
 def _scores(images: pd.DataFrame, known: set[int]) -> dict[str, float]:
     """Return the scores of ``images``: class id ``true``, ``head``, ``novelty``, and whether the likeliest known class is ``right``."""
     novel, score = ~images["true"].isin(known), images["novelty"]
+    asked = images[((images["label"] == REAL) | novel) & images["fake"].notna()]
     return {
         **attribution_scores(images["true"], images["head"], known),
         "auroc": novelty.auroc(novel, score),
         "fpr95": novelty.fpr_at_tpr(novel, score),
         "oscr": novelty.oscr(novel, score, images["right"]),
+        "novel_auc": auc(asked["label"], asked["fake"]),
     }
 
 

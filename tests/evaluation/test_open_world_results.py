@@ -95,6 +95,19 @@ def test_novelty_comes_from_the_softmax_unless_the_method_predicts_it(tmp_path: 
     assert own[1]["scores"]["known_acc"] == softmax[1]["scores"]["known_acc"]
 
 
+def test_fakes_of_unnamed_methods_are_held_against_the_reals(tmp_path: Path) -> None:
+    run = write_open_world_run(tmp_path / "run")
+    method = pd.read_parquet(run / "frames.parquet")["method"]
+    missed = method.isin(["paint", "wild"])
+    for number in (2, 3):
+        add_columns(run, number, {"logit_fake": np.where(missed, -1.0, method != "real")})
+    rows = section(run)["rows"]
+    assert rows[0]["scores"]["novel_auc"] == 1
+    assert rows[1]["scores"]["novel_auc"] == pytest.approx(1 / 3)  # of paint, wild and alien the last alone is found
+    assert rows[2]["scores"]["novel_auc"] == pytest.approx(1 / 2)  # paint has a name now
+    assert rows[2]["by_source"]["film"]["novel_auc"] == pytest.approx(1 / 2)
+
+
 def test_lives_and_their_summary(tmp_path: Path) -> None:
     found = section(write_open_world_run(tmp_path / "run"))
     paint, wild = found["lives"]["paint"], found["lives"]["wild"]
