@@ -30,19 +30,21 @@ Classifier = Literal["linear", "heads", "classes", "ridge"]
 class Brick(Replay):
     """Experience replay with slow weights and a frozen early stage, and what others add, each at a weight of its own.
 
-    ``loss = detection CE + logit (z - z_remembered)^2 + feature ||u - u_teacher||^2 / D + isolation SupCon(domains)``, u features of unit
+    ``loss = detection BCE + logit (z - z_remembered)^2 + feature ||u - u_teacher||^2 / D + isolation SupCon(domains)``, u features of unit
     length; the second and third are means over replayed rows. A part at 0 is off, and costs nothing.
 
-    Slow weights: after each step ``slow <- d slow + (1 - d) fast`` with ``d = exp(-1 / (slow x steps of an epoch))``; in the
-    first task d is at most t / (t + 1) in step t = 0, 1, ..., so that nothing of the random head stays. They predict, choose the
-    memory, teach, and are what the next task starts from: of what was there before a task of E epochs, a share exp(-E / slow)
+    Slow weights: after each step ``slow <- d slow + (1 - d) fast`` with ``d = exp(-1 / (slow x steps of an epoch))``. In the first
+    task, which has nothing to keep and moves far from random weights, d is 0: an average over weights so unlike one another
+    has batch statistics of none of them. They predict, choose the memory, teach, and are what the next task starts from: of what was
+    there before a task of E epochs, a share exp(-E / slow)
     stays.
 
     docs/brick.md says what each part brings.
 
     Args:
         classifier: ``linear``: one head; ``heads``: one for each task, each row learnt by its own, their mean logit predicts;
-            ``classes``: one output for each class id, learnt by cross-entropy, P(fake) is that of all classes but real;
+            ``classes``: one sigmoid for each class id, as iCaRL's (Rebuffi et al., 2017, arXiv:1611.07725), whose losses are summed;
+            the logit of P(fake) is ``log sum_{c > 0} exp g_c - g_0``;
             ``ridge``: as linear while training, then ridge regression on the features of task and memory.
         slow: Time constant of the slow weights in epochs; 0: the trained weights themselves.
         frozen_stages: Early stages of the backbone that later tasks leave as the first one made them.
@@ -170,7 +172,8 @@ class Brick(Replay):
         if self.classifier == "heads":  # each row learns by the head of its task
             own_B = fake_margin(logit)[torch.arange(len(logit)), batch["task"]]
         if self.classifier == "classes":
-            detection = F.cross_entropy(logit, batch["method"])
+            own_BC = F.one_hot(batch["method"], logit.shape[1]).to(logit.dtype)
+            detection = F.binary_cross_entropy_with_logits(logit, own_BC, reduction="none").sum(dim=1).mean()
         else:
             detection = F.binary_cross_entropy_with_logits(own_B, batch["label"].to(own_B.dtype))
         terms = {"detection": self.detection * detection}
@@ -201,10 +204,8 @@ class Brick(Replay):
             self.head.set_weights(align_heads(self.head.weight_TCD.detach(), self.align))
         if self.slow is not None:
             steps = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
-            decay = math.exp(-1 / (self.time_constant * steps))
-            if self.task is not None and self.task.index == 0:
-                done = self.trainer.global_step  # without the step just made
-                decay = min(decay, done / (done + 1))
+            first = self.task is None or self.task.index == 0
+            decay = 0.0 if first else math.exp(-1 / (self.time_constant * steps))
             self.slow.follow(self._fast, decay)
 
     def end_task(self, task: Task, rows: Rows, extract: Extract) -> None:
