@@ -29,7 +29,7 @@ SWEEPS = [path.stem for path in sorted(FOLDER.glob("*.yaml")) if "streams" in ya
 TRAINED = ("dev", "open_world_procedural")
 """Sweeps all of whose methods are trained."""
 
-SCHEDULED = {"procedural", "open_world_procedural"}
+SCHEDULED = {"procedural", "dev_procedural", "open_world_procedural"}
 """Sweeps whose learning rate follows a schedule."""
 
 REAL_FACES = {"celeba": ["stargan"], "ffhq": ["stylegan2", "sd21", "sdxl", "flux1"], "dfdc": ["dfdc_faceswap"]}
