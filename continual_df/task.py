@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple, Protocol, TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import NotRequired
@@ -101,6 +102,12 @@ class Rows(NamedTuple):
     def concat(cls, parts: list[Rows]) -> Rows:
         """Return all rows of ``parts`` in order."""
         return cls(*(torch.cat(columns) for columns in zip(*parts, strict=True))) if parts else cls.empty()
+
+
+def once(rows: Rows) -> Rows:
+    """Return ``rows`` without those of a sample that has come before."""
+    _, first = np.unique(rows.sample.numpy(), return_index=True)
+    return rows.pick(torch.from_numpy(np.sort(first)))
 
 
 class Pairs(NamedTuple):

@@ -16,6 +16,8 @@ import pytest
 import yaml
 
 from continual_df.cli import main
+from continual_df.commands import run as run_command
+from continual_df.commands.figures import draw_figures
 from continual_df.data.frame_table import FrameTable, write_table
 
 TESTS = Path(__file__).parent
@@ -97,7 +99,9 @@ def folder(toy_table: FrameTable, tmp_path_factory: pytest.TempPathFactory) -> P
     for name, module in (("one", "tests.toy"), ("two", "toy")):  # another package may be called tests out there
         config["model"]["init_args"]["detector"]["class_path"] = f"{module}.TinyDetector"
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(config))
-    assert main(["run", "--config", str(folder / "one.yaml"), f"--run_dir={folder / 'one'}"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_command, "draw_figures", draw_figures)  # as the processes of the other run do
+        assert main(["run", "--config", str(folder / "one.yaml"), f"--run_dir={folder / 'one'}"]) == 0
     result = start(folder, "two")
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("task 2/2 smooth") == 1

@@ -21,7 +21,7 @@ from continual_df.evaluation.open_world_results import attributed_images
 from continual_df.evaluation.run_files import read_run
 from continual_df.evaluation.semi_supervised_k_means import estimate_num_clusters, semi_supervised_k_means
 from continual_df.stop_signals import StopSignals
-from continual_df.task import Rows
+from continual_df.task import Rows, once
 
 SHOWN = {
     "known_acc": "known",
@@ -80,8 +80,9 @@ def clusters(models: RunModels, number: int, largest: int | None) -> dict[str, A
         ConfigError: If ``largest`` leaves nothing to search.
     """
     stream, images = models.stream, attributed_images(read_run(models.folder.path), number)
-    labelled = Rows.concat([stream.rows(index, "train") for index in range(number)])
-    unlabelled = Rows.concat([stream.rows(index, "unlabelled") for index in range(number)])
+    labelled = once(Rows.concat([stream.rows(index, "train") for index in range(number)]))
+    unlabelled = once(Rows.concat([stream.rows(index, "unlabelled") for index in range(number)]))
+    unlabelled = unlabelled.pick(~torch.isin(unlabelled.sample, labelled.sample))  # named since
     known_C = np.unique(labelled.method.numpy())
     num_train = labelled.num + unlabelled.num
     largest = min(4 * len(known_C), num_train) if largest is None else largest

@@ -5,12 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import numpy as np
-import torch
-
 from continual_df.data.sampler import Source
 from continual_df.methods.base import Method
-from continual_df.task import Rows, Task
+from continual_df.task import Rows, Task, once
 
 
 class Joint(Method):
@@ -33,14 +30,8 @@ class Joint(Method):
 
     def batch_plan(self, task: Task, seen: list[Rows]) -> list[Source]:
         """Return all rows so far as the current ones."""
-        return [Source(_once(Rows.concat(seen)), self.batch_size)]
+        return [Source(once(Rows.concat(seen)), self.batch_size)]
 
     def validation_rows(self) -> Rows:
         """Return those of all tasks so far: the best epoch is the best on what is trained."""
-        return _once(Rows.concat(self.validation))
-
-
-def _once(rows: Rows) -> Rows:
-    """Return ``rows`` without those of a sample that has come before."""
-    _, first = np.unique(rows.sample.numpy(), return_index=True)
-    return rows.pick(torch.from_numpy(np.sort(first)))
+        return once(Rows.concat(self.validation))
