@@ -9,6 +9,7 @@ import yaml
 
 from continual_df.cli import main
 from continual_df.data.frame_table import FrameTable, write_table
+from continual_df.evaluation.pair_curves import read_pair_curves
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +94,10 @@ def test_what_cannot_be_searched_is_refused(
     assert message in capsys.readouterr().err
     after = (run / "clusters.json").read_bytes() if (run / "clusters.json").exists() else None
     assert after == before
+
+
+def test_the_run_has_logged_in_each_epoch_what_its_votes_are_worth(run: Path) -> None:
+    curves = read_pair_curves(run)
+    assert curves.index.tolist() == [(1, epoch) for epoch in range(12)]
+    assert curves["rate"].between(0, 1).all()
+    assert curves["precision_novel"].iloc[-1] > 0.8  # at the end, the novel method looks like itself alone

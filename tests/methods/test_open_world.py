@@ -454,3 +454,13 @@ def test_all_images_may_come_with_a_label_and_the_batch_then_has_no_others() -> 
 def test_wrong_self_labelling_is_refused(kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(**kwargs)
+
+
+def test_a_step_leaves_the_unlabelled_rows_and_their_partners_behind() -> None:
+    method = make(vote="off")
+    batch = mixed_batch(method)
+    method.losses(batch)
+    assert method.pairs.sample_U.equal(batch["sample"][6:])
+    assert method.pairs.paired_U.all()
+    assert (method.pairs.partner_U != method.pairs.sample_U).all()
+    assert torch.isin(method.pairs.partner_U, batch["sample"]).all()
