@@ -38,11 +38,13 @@ class TaskCosts:
         num_parameters: Parameters of the learner in this task; None where not noted.
         stored_bytes: Bytes that the learner keeps after it, in all, once: the checkpoint, which holds the same again, is left out. None where
             not noted.
+        memory_bytes: What of them is replay memory: the files of the images and what is kept beside each.
     """
 
     phases: dict[str, Paid]
     num_parameters: int | None
     stored_bytes: int | None
+    memory_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def _task(entry: Mapping[str, Any]) -> TaskCosts:
         None if parameters is None else int(_number(parameters, "total")),
         # what is not known of one kind is not known of the sum
         None if not kept or None in kept.values() else sum(int(_number(kept, kind)) for kind in kept),
+        None if kept.get("memory") is None else int(_number(kept, "memory")),
     )
 
 

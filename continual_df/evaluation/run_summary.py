@@ -81,8 +81,8 @@ def run_summary(run: Path) -> Row:
     The columns after them are those of `attribution_columns`, for runs that met classes without a name.
 
     ``memory_images`` are the images in all replay memories after the last task, ``memory_bytes`` the sizes of their files on
-    disk as the frame table names them, each image once, plus the values kept for each image, such as logits; None
-    where a file has gone. Weights, teachers and prototypes are not counted.
+    disk as the frame table names them, each image once, plus the values kept for each image, such as logits; where a file
+    has gone, the bytes that ``compute.json`` noted after the last task. Weights, teachers and prototypes are not counted.
 
     ``train_flops`` and ``train_seconds`` are those of every phase and task but ``validate``, ``predict`` and ``pretrain``. The columns after them are those of `cost_columns`.
 
@@ -102,6 +102,8 @@ def run_summary(run: Path) -> Row:
     summary, final = result["summary"]["auc"], result["matrices"]["auc"][len(names)]
     images, num_bytes = memory_size(run, len(names))
     costs = read_costs(run)
+    if num_bytes is None:
+        num_bytes = costs.tasks[costs.last].memory_bytes
     flops, seconds = costs.total()
     row: Row = {
         "stream": stream_title(result),

@@ -89,11 +89,16 @@ def test_several_memories_count_together_and_their_numbers_are_no_values(write_r
     assert (row["memory_images"], row["memory_bytes"]) == (3, size)
 
 
-def test_memory_is_not_measured_where_a_file_has_gone(write_run: WriteRun, tmp_path: Path) -> None:
+def test_memory_is_what_the_run_noted_where_a_file_has_gone(write_run: WriteRun, tmp_path: Path) -> None:
     run = finish_run(write_run("run", root=tmp_path / "images"), memory=rows_of([4, 9]))
     write_files(run, tmp_path / "images", [4])
-    row = run_summary(run)
-    assert (row["memory_images"], row["memory_bytes"]) == (2, None)
+    costs = json.loads((run / "compute.json").read_text())
+    assert "stored_bytes" not in costs["tasks"][-1]
+    assert (run_summary(run)["memory_images"], run_summary(run)["memory_bytes"]) == (2, None)
+    for task in costs["tasks"]:
+        task["stored_bytes"] = {"model": 50, "memory": 1000 + task["task"], "checkpoint": 60}
+    (run / "compute.json").write_text(json.dumps(costs))
+    assert run_summary(run)["memory_bytes"] == 1000 + costs["tasks"][-1]["task"]
 
 
 def test_memory_of_another_run_is_refused(write_run: WriteRun) -> None:

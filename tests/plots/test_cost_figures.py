@@ -53,8 +53,8 @@ def group(
         names = [f"method_{task % (num_tasks - 1)}" if num_tasks > 1 else "method_0" for task in range(num_tasks)]
         tasks = [{"name": task} for task in names]
         results.append({"stream": stream, "tasks": tasks, "matrices": {"auc": matrix, "eer": 1 - matrix}})
-    paid = TaskCosts({phase: Paid(flops, 1.0) for phase, flops in phases.items()}, None, None)
-    before = TaskCosts({"pretrain": Paid(pretrain, 1.0), "predict": Paid(1e9, 1.0)}, None, None)
+    paid = TaskCosts({phase: Paid(flops, 1.0) for phase, flops in phases.items()}, None, None, None)
+    before = TaskCosts({"pretrain": Paid(pretrain, 1.0), "predict": Paid(1e9, 1.0)}, None, None, None)
     costs = RunCosts(2, {0: before, **dict.fromkeys(range(1, num_tasks + 1), paid)}, [])
     numbers: list[int | None] = [*(range(len(errors)) if seeds is None else seeds)]
     return CostGroup(RunGroup(name, stream, results), numbers, [costs] * len(errors), list(curves), list(sources))
