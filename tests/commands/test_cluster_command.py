@@ -4,24 +4,24 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from continual_df.cli import main
 from continual_df.data.frame_table import FrameTable, write_table
 from continual_df.evaluation.pair_curves import read_pair_curves
+from continual_df.evaluation.semi_supervised_k_means import estimate_num_clusters
 
 
-@pytest.fixture(scope="module")
-def run(toy_table: FrameTable, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of CPL in which one of three methods never has a label, trained long enough to tell them apart."""
-    folder = tmp_path_factory.mktemp("cluster")
-    write_table(toy_table, folder / "t.parquet")
+def make_run(folder: Path, table: FrameTable, tasks: list[dict[str, Any]], epochs: int) -> Path:
+    """A run of CPL on ``tasks`` of the toy table."""
+    write_table(table, folder / "t.parquet")
     adam = {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.03}}
     detector = {"class_path": "tests.toy.TinyDetector"}
     config = {
         "seed_everything": 0,
-        "trainer": {"max_epochs": 12, "accelerator": "cpu", "enable_progress_bar": False},
+        "trainer": {"max_epochs": epochs, "accelerator": "cpu", "enable_progress_bar": False},
         "model": {
             "class_path": "CPL",
             "init_args": {
@@ -37,13 +37,20 @@ def run(toy_table: FrameTable, tmp_path_factory: pytest.TempPathFactory) -> Path
             "class_path": "ForgeryStream",
             "init_args": {
                 "tables": [{"class_path": "TableFile", "init_args": {"path": str(folder / "t.parquet")}}],
-                "tasks": [{"methods": ["columns", "smooth"], "unlabelled": ["rows"]}],
+                "tasks": tasks,
             },
         },
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     assert main(["run", "--config", str(folder / "config.yaml"), "--run_dir", str(folder / "run")]) == 0
     return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def run(toy_table: FrameTable, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in which one of three methods never has a label, trained long enough to tell them apart."""
+    tasks = [{"methods": ["columns", "smooth"], "unlabelled": ["rows"]}]
+    return make_run(tmp_path_factory.mktemp("cluster"), toy_table, tasks, 12)
 
 
 def clusters(run: Path, *arguments: str) -> dict[str, Any]:
@@ -73,6 +80,25 @@ def test_the_number_is_searched_between_the_known_classes_and_the_largest(run: P
     assert max(tried) <= 6
     best = max(found["accuracies"].values())
     assert found["accuracies"][str(found["estimate"]["num_clusters"])] == best
+
+
+def test_images_that_were_named_since_are_clustered_once_with_their_label(
+    toy_table: FrameTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, toy_table, [{"methods": ["columns"], "unlabelled": ["rows"]}, {"methods": ["rows"]}], 1)
+    seen: list[Any] = []
+
+    def estimate(feature_ND: Any, class_N: Any, largest: int) -> Any:
+        seen.append(np.bincount(class_N + 1, minlength=4))
+        return estimate_num_clusters(feature_ND, class_N, largest)
+
+    monkeypatch.setattr("continual_df.commands.cluster.estimate_num_clusters", estimate)
+    clusters(run, "--task", "1")
+    clusters(run)
+    before, after = seen
+    assert before[0] == after[3] > 0  # without a label, then of the third class
+    assert (after[0], before[3]) == (0, 0)
+    assert before.sum() == after.sum()
 
 
 def test_the_same_run_is_clustered_the_same_way_twice(run: Path) -> None:
