@@ -2,8 +2,8 @@
 
     python tools/insert.py docs/results.md nevis runs/nevis/tables/comparison.md
 
-The page holds the lines ``<!-- nevis -->`` and ``<!-- /nevis -->``; what is between them is replaced by the tables without their title, their
-headings one level lower.
+The page holds the lines ``<!-- nevis -->`` and ``<!-- /nevis -->``; what is between them is replaced by the tables without their title and
+without the section that explains them, their headings one level lower.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+
+EXPLANATION = "## What the numbers are\n"
+"""Heading of the last section of the tables, which a page with several of them would repeat."""
 
 
 def insert(page: str, name: str, tables: str) -> str:
@@ -24,7 +27,7 @@ def insert(page: str, name: str, tables: str) -> str:
         raise ValueError(
             f"the page must hold the lines '{begin.strip()}' and '{end.strip()}', once each and in this order"
         )
-    _, _, body = tables.partition("\n")
+    body = tables.partition("\n")[2].partition(EXPLANATION)[0]
     lower = re.sub(r"^#", "##", body.strip(), flags=re.MULTILINE)
     return f"{page.partition(begin)[0]}{begin}\n{lower}\n\n{end}{page.partition(end)[2]}"
 
