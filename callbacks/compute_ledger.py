@@ -77,7 +77,8 @@ class ComputeLedger(Callback):
         self._leave()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Train no step if the budget is spent."""
+        """Note what trains; train no step if the budget is spent."""
+        self.ledger.devices.add(_device_name(trainer.strategy.root_device))
         self._check_budget(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -178,3 +179,7 @@ class ComputeLedger(Callback):
 
 def _shapes(batch: Batch) -> tuple[tuple[str, tuple[int, ...]], ...]:
     return tuple([(name, tuple(value.shape)) for name, value in batch.items() if isinstance(value, torch.Tensor)])
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -84,6 +84,7 @@ class Ledger:
         sizes: How large the learner was, by task.
         uncounted: Operators that ran and have no formula.
         notes: Sentences on what was paid and could not be counted.
+        devices: What has trained, such as ``cpu`` or the name of a GPU: seconds are of these.
     """
 
     def __init__(self, count_every_step: bool = False) -> None:
@@ -92,6 +93,7 @@ class Ledger:
         self.sizes: dict[int, Sizes] = {}
         self.uncounted: set[str] = set()
         self.notes: set[str] = set()
+        self.devices: set[str] = set()
         self._costs: dict[tuple[int, str], Cost] = {}
         self._steps: dict[Hashable, dict[str | None, float]] = {}
         self._stack: list[_Frame] = []
@@ -212,6 +214,7 @@ class Ledger:
             "total": asdict(self.cost(but=["pretrain"])),
             "uncounted": sorted(self.uncounted),
             "notes": sorted(self.notes),
+            "devices": sorted(self.devices),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -225,6 +228,7 @@ class Ledger:
             "sizes": [[task, asdict(sizes)] for task, sizes in self.sizes.items()],
             "uncounted": sorted(self.uncounted),
             "notes": sorted(self.notes),
+            "devices": sorted(self.devices),
             "steps": list(self._steps.items()),
         }
 
@@ -238,6 +242,7 @@ class Ledger:
         self.uncounted.clear()  # the counter writes into this very set
         self.uncounted.update(state["uncounted"])
         self.notes = set(state.get("notes", ()))
+        self.devices = set(state.get("devices", ()))
 
     def _cost(self, name: str) -> Cost:
         return self._costs.setdefault((self.task, name), Cost())
@@ -319,6 +324,7 @@ def combine_ranks(states: Sequence[Mapping[str, Any]]) -> Ledger:
             combined._costs.setdefault(at, Cost()).add(cost, parallel=True)
         combined.uncounted |= rank.uncounted
         combined.notes |= rank.notes
+        combined.devices |= rank.devices
         combined.sizes = rank.sizes
     return combined
 

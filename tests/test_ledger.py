@@ -285,6 +285,15 @@ def test_cuda_peak_goes_to_the_phase_in_which_it_was_reached(monkeypatch: pytest
     assert ledger.cost().peak_cuda_bytes == 9
 
 
+def test_every_device_that_has_trained_is_named_once() -> None:
+    ledger, other = Ledger(), Ledger()
+    ledger.devices |= {"cpu"}
+    other.load_state_dict(ledger.state_dict())
+    other.devices |= {"NVIDIA H100"}
+    combined = combine_ranks([ledger.state_dict(), other.state_dict()])
+    assert combined.to_json()["devices"] == ["NVIDIA H100", "cpu"]
+
+
 def test_ranks_add_their_work_and_share_their_time() -> None:
     def state(flops: float, seconds: float) -> dict[str, Any]:
         cost = {"flops": flops, "seconds": seconds, "images": 4, "steps": 2, "peak_rss_bytes": 10}

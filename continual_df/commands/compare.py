@@ -85,7 +85,9 @@ def main(argv: list[str]) -> int:
     sources = find_sources(comparisons, arguments.source)
     costs = find_costs(comparisons, arguments.error, arguments.suffix, arguments.reference)
     notes = [*runs.notes, *(describe_difference(other, comparisons[0]) for other in comparisons[1:])]
-    notes += [note for comparison in comparisons for note in _partly_measured(comparison)]
+    notes += [
+        note for comparison in comparisons for note in (*_partly_measured(comparison), *_mixed_devices(comparison))
+    ]
     notes += [
         f"Nothing on '{cost.stream.title}' is measured against {arguments.reference}: it has no run there."
         for cost in costs
@@ -178,3 +180,18 @@ def _partly_measured(comparison: StreamComparison) -> list[str]:
                 f"Memory of {method.name} on '{comparison.title}': the files are there for {measured} of {num} runs."
             )
     return notes
+
+
+def _mixed_devices(comparison: StreamComparison) -> list[str]:
+    """Return a sentence that says on what the methods were trained, if not all on the same."""
+    if len(comparison.devices) < 2:
+        return []
+    trained = [
+        f"{device or 'not noted'} ({', '.join(method.name for method in comparison.methods if device in method.devices)})"
+        for device in sorted(comparison.devices)
+    ]
+    sentence = (
+        f"Training seconds on '{comparison.title}' are of several devices: {'; '.join(trained)}. A method trained on more "
+        "than one has none."
+    )
+    return [sentence]

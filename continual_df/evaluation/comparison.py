@@ -13,11 +13,12 @@ from continual_df.evaluation.run_summary import SEPARATOR, Row
 from continual_df.evaluation.seed_groups import group_by_seed, tell_apart
 
 SCORES = ("average_auc", "forgetting", "bwt", "fwt", "average_incremental", "plasticity")
+SECONDS = "train_seconds"
 COSTS = (
     "memory_images",
     "memory_bytes",
     "train_flops",
-    "train_seconds",
+    SECONDS,
     "pretrain_flops",
     "search_flops",
     "parameters",
@@ -25,7 +26,7 @@ COSTS = (
 )
 FINAL = "final_auc"
 LOWER_IS_BETTER = ("forgetting", *COSTS)
-WHOLE = ("memory_images", "train_seconds")
+WHOLE = ("memory_images", SECONDS)
 """Costs that are shown as whole numbers; of the others, three digits in all."""
 
 
@@ -62,8 +63,18 @@ class MethodRows:
     rows: list[Row]
     positions: list[int]
 
+    @property
+    def devices(self) -> set[str]:
+        """What has trained the runs; empty texts where not noted."""
+        return {str(row.get("devices") or "") for row in self.rows}
+
     def spread(self, quantity: Quantity) -> Spread:
-        """Return mean and standard deviation of ``quantity`` over the runs in which it was measured."""
+        """Return mean and standard deviation of ``quantity`` over the runs in which it was measured.
+
+        Seconds of several devices have none.
+        """
+        if quantity.name == SECONDS and len(self.devices) > 1:
+            return Spread(None, None, 0)
         return spread_of([_value(row, quantity) for row in self.rows])
 
 
@@ -98,6 +109,11 @@ class StreamComparison:
         return quantities if self._measured(quantities) else []
 
     @property
+    def devices(self) -> set[str]:
+        """What has trained the runs of any method; empty texts where not noted."""
+        return {name for method in self.methods for name in method.devices}
+
+    @property
     def sources(self) -> list[str]:
         """The sources with scores of attribution, in order of first appearance."""
         return list(dict.fromkeys(name for method in self.methods for row in method.rows for name in _sources(row)))
@@ -113,7 +129,12 @@ class StreamComparison:
         return any(method.spread(quantity).num for method in self.methods for quantity in quantities)
 
     def best(self, quantity: Quantity) -> list[bool]:
-        """Return for each method whether none is better, to the digits of `rounded`; all False for a single method."""
+        """Return for each method whether none is better, to the digits of `rounded`.
+
+        All are False for a single method, and for seconds of several devices.
+        """
+        if quantity.name == SECONDS and len(self.devices) > 1:
+            return [False] * len(self.methods)
         means = [method.spread(quantity).mean for method in self.methods]
         return best_of(quantity.name, means, lowest=quantity.name in LOWER_IS_BETTER)
 

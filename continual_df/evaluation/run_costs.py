@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,11 +55,13 @@ class RunCosts:
         schema: Version of the file.
         tasks: Costs by the number of the task, `BEFORE` for what came before the first.
         notes: Sentences on what was paid and is not counted.
+        devices: What has trained; empty where not noted.
     """
 
     schema: int
     tasks: dict[int, TaskCosts]
     notes: list[str]
+    devices: list[str] = field(default_factory=list)
 
     @property
     def last(self) -> int:
@@ -117,7 +119,8 @@ def read_costs(run: Path) -> RunCosts:
         if number in tasks:
             raise RunFolderError(f"{path}: task {number} stands there twice. Restore the file.")
         tasks[number] = costs
-    return RunCosts(schema, dict(sorted(tasks.items())), [str(note) for note in content.get("notes", [])])
+    notes, devices = ([str(text) for text in content.get(key, [])] for key in ("notes", "devices"))
+    return RunCosts(schema, dict(sorted(tasks.items())), notes, devices)
 
 
 def _task(entry: Mapping[str, Any]) -> TaskCosts:

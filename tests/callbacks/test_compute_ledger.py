@@ -104,6 +104,10 @@ def test_training_costs_what_a_hand_count_says_and_replay_its_share() -> None:
     assert ledger.cost(1, ["replay"]).seconds == pytest.approx(seconds / 3)
 
 
+def test_the_device_that_trains_is_noted() -> None:
+    assert fit().devices == {"cpu"}
+
+
 def test_frozen_backbone_costs_less() -> None:
     module = Toy()
     module.backbone.requires_grad_(False)

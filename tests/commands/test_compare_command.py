@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 from pathlib import Path
@@ -59,6 +60,20 @@ def test_table_holds_mean_and_spread_of_every_method(
     text = (tmp_path / "out/comparison.md").read_text()
     assert f"| Replay | 3 | **{cell.replace('±', ' ± ')}** |" in text
     assert "Weights, teachers and prototypes are not counted." in text
+
+
+def test_seconds_of_several_devices_are_told_apart(
+    two_methods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run, device in (("finetune_0", "cpu"), ("finetune_1", "cpu"), ("replay_0", "cpu"), ("replay_1", "NVIDIA H100")):
+        costs = json.loads((two_methods / run / "compute.json").read_text())
+        (two_methods / run / "compute.json").write_text(json.dumps({**costs, "devices": [device]}))
+    assert compare(two_methods, "--out", tmp_path / "out", "--draws", 0) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "are of several devices: not noted (Replay); NVIDIA H100 (Replay); cpu (Finetune, Replay)." in printed
+    table = pd.read_csv(tmp_path / "out/comparison.csv").query("quantity == 'train_seconds'").set_index("method")
+    assert table["n"].to_dict() == {"Finetune": 2, "Replay": 0}
+    assert not table["best"].any()
 
 
 @pytest.fixture

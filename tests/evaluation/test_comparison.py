@@ -55,6 +55,18 @@ def test_what_some_runs_have_not_measured_is_left_out_and_counted() -> None:
     assert compare(row(memory_bytes=None))[0].methods[0].spread(Quantity("memory_bytes")) == (None, None, 0)
 
 
+def test_seconds_of_several_devices_are_not_averaged_and_none_of_them_is_best() -> None:
+    seconds = Quantity("train_seconds")
+    gpu: Row = {"devices": "NVIDIA H100"}
+    cpu: Row = {"devices": "cpu", "train_seconds": 600.0}
+    (mixed,) = compare(row("ER", 0, **gpu), row("ER", 1, **cpu), row("LwF", 0, **gpu))
+    assert [method.spread(seconds) for method in mixed.methods] == [(None, None, 0), (60.0, None, 1)]
+    assert mixed.best(seconds) == [False, False]
+    assert mixed.methods[0].spread(Quantity("train_flops")).num == 2
+    (alike,) = compare(row("ER", 0, **gpu), row("LwF", 0, **{**gpu, "train_seconds": 50.0}))
+    assert alike.best(seconds) == [False, True]
+
+
 def test_best_is_highest_for_scores_and_lowest_for_forgetting_and_costs() -> None:
     low: Row = {**dict.fromkeys(LOWER_IS_BETTER, 1.0), "average_auc": 0.5, "bwt": -0.4, "final_auc": "0.5|0.6"}
     high: Row = {**dict.fromkeys(LOWER_IS_BETTER, 2.0), "average_auc": 0.6, "bwt": -0.3, "final_auc": "0.4|0.7"}

@@ -101,6 +101,14 @@ def test_memory_is_what_the_run_noted_where_a_file_has_gone(write_run: WriteRun,
     assert run_summary(run)["memory_bytes"] == 1000 + costs["tasks"][-1]["task"]
 
 
+def test_what_has_trained_is_named(write_run: WriteRun) -> None:
+    run = finish_run(write_run("run"))
+    assert run_summary(run)["devices"] == ""
+    costs = json.loads((run / "compute.json").read_text())
+    (run / "compute.json").write_text(json.dumps({**costs, "devices": ["NVIDIA H100", "cpu"]}))
+    assert run_summary(run)["devices"] == "NVIDIA H100, cpu"
+
+
 def test_memory_of_another_run_is_refused(write_run: WriteRun) -> None:
     run = finish_run(write_run("run"), memory=rows_of([4, 1000]))
     with pytest.raises(RunFolderError, match=r"memory\.parquet: its samples are not among the \d+ rows"):
