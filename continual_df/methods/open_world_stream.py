@@ -180,7 +180,7 @@ class OpenWorldStream(CPL):
             own_ND = F.normalize(feature_ND[class_N == class_id], dim=1)
             there = self.bank.id_K[self.bank.class_K == class_id]
             if len(there):
-                self.bank.move(int(there[0]), own_ND.mean(dim=0), self.momentum)
+                self.bank.move(int(there[0]), own_ND.mean(dim=0), self.momentum, len(own_ND))
             else:
                 self.bank.add(own_ND.mean(dim=0, keepdim=True), torch.tensor([class_id]), torch.tensor([len(own_ND)]))
 

@@ -11,18 +11,22 @@ from typing_extensions import Self
 
 
 def novelty_of(similarity_B: Tensor, known_N: Tensor) -> Tensor:
-    """Return the share of known images that are at least as similar to their nearest prototype.
+    """Return the share of known images that are at least as similar to their nearest prototype, interpolated between them.
 
-    ``n(s) = |{i : s_i >= s}| / N``, the empirical distribution function of ``1 - s_i`` at ``1 - s``: 0 nearer to a
-    prototype than all known images, 1 farther than all but equals. It falls with s, in N steps: beyond the least similar
-    known image it no longer tells how far, so rankings (AUROC) are finer on ``1 - s``.
+    ``n(s) = (|{i : s_i >= s}| + (b - s) / (b - a)) / (N + 1)``, where s lies between the neighbours ``a < s <= b`` among -1, the
+    s_i and 1: so it falls strictly with s, from 1 at -1 to 0 at 1, and ranks images beyond the least similar known one too.
 
     Args:
-        similarity_B: Similarities s to the nearest prototype.
+        similarity_B: Similarities s to the nearest prototype, in [-1, 1].
         known_N: Those of N >= 1 images of known classes, ascending.
     """
-    num = len(known_N)
-    return (num - torch.searchsorted(known_N, similarity_B.to(known_N))).to(known_N.dtype) / num
+    known, similarity = known_N.double().clamp(-1, 1), similarity_B.to(known_N).double().clamp(-1, 1)
+    end = known.new_ones(1)
+    padded = torch.cat([-end, known, end])
+    less_B = torch.searchsorted(known, similarity)
+    below_B, above_B = padded[less_B], padded[less_B + 1]
+    between_B = torch.where(above_B > below_B, (above_B - similarity) / (above_B - below_B), 0.0)
+    return ((len(known) - less_B + between_B) / (len(known) + 1)).to(known_N.dtype)
 
 
 def novelty_threshold(known_N: Tensor, false_positive_rate: float) -> float:

@@ -116,24 +116,27 @@ class PrototypeBank(nn.Module):
         return id_N
 
     @torch.no_grad()
-    def move(self, id: int, vector_D: Tensor, momentum: float = 0.9) -> None:
-        """Move a prototype towards one more image: ``p <- m p + (1 - m) z``, both of unit length and so the result.
+    def move(self, id: int, vector_D: Tensor, momentum: float = 0.9, count: int = 1) -> None:
+        """Move a prototype towards more images: ``p <- m p + (1 - m) z``, both of unit length and so the result.
 
         Args:
             id: The prototype.
-            vector_D: Direction z of the image.
+            vector_D: Direction z of an image, or of the mean of several.
             momentum: m in [0, 1].
+            count: Number of these images, at least 1.
 
         Raises:
-            ValueError: There is no such prototype, ``momentum`` is out of range, or z has no direction.
+            ValueError: There is no such prototype, ``momentum`` or ``count`` is out of range, or z has no direction.
         """
+        if count < 1:
+            raise ValueError(f"count must be at least 1, got {count}")
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum must be in [0, 1], got {momentum}")
         place = self._places([id])
         vector_1D = vector_D[None].to(self.vector_KD)
         mean_1D = momentum * self.vector_KD[place] + (1 - momentum) * vector_1D / _lengths(vector_1D)
         self.vector_KD[place] = mean_1D / _lengths(mean_1D, LEAST)
-        self.count_K[place] += 1
+        self.count_K[place] += count
         self._index = None
 
     @torch.no_grad()

@@ -173,7 +173,8 @@ def test_a_cluster_s_prototype_keeps_its_id_and_moves_until_no_images_are_there(
 def test_novelty_is_high_for_what_is_unlike_known_classes() -> None:
     method, _ = after_first_task()
     method.eval()
-    assert float(method(colour(torch.arange(500, 506))).novelty.min()) == 1
+    num_known = len(method.bank.calibration.known_N)
+    assert float(method(colour(torch.arange(500, 506))).novelty.min()) > num_known / (num_known + 1)  # farther than all
     assert float(method(colour(torch.arange(0, 6))).novelty.mean()) < 0.7
 
 

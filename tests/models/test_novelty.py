@@ -18,26 +18,28 @@ def calibrated(*similarity: float) -> Novelty:
     return novelty
 
 
-def test_novelty_is_the_share_of_known_images_at_least_as_similar() -> None:
-    # four known images; of equal ones, all are at least as similar
+def test_novelty_is_the_share_of_known_images_at_least_as_similar_and_interpolated_between_them() -> None:
+    # four known images make five gaps in [-1, 1]; of equal ones, all are at least as similar
     novelty = calibrated(0.5, 0.9, 0.75, 0.75)
-    similarity = torch.tensor([1.0, 0.9, 0.8, 0.75, 0.6, 0.5, 0.4, -1.0, -math.inf])
-    assert novelty(similarity).tolist() == [0.0, 0.25, 0.25, 0.75, 0.75, 1.0, 1.0, 1.0, 1.0]
+    at_known = torch.tensor([1.0, 0.9, 0.75, 0.5, -1.0])
+    assert novelty(at_known).tolist() == pytest.approx([0.0, 0.2, 0.6, 0.8, 1.0])
+    halfway = torch.tensor([0.95, 0.825, 0.625, -0.25, -math.inf])
+    assert novelty(halfway).tolist() == pytest.approx([0.1, 0.3, 0.7, 0.9, 1.0])
 
 
 @pytest.mark.parametrize(
     ("rate", "threshold"),
     [
-        (0.1, 0.9),
-        (0.25, 0.8),
-        (0.29, 0.8),
-        (0.3, 0.7),
-        (0.9, 0.1),
-        (1.0, 0.0),
-    ],  # ten images: novelties 0.1, 0.2, ..., 1
+        (0.1, 9),
+        (0.25, 8),
+        (0.29, 8),
+        (0.3, 7),
+        (0.9, 1),
+        (1.0, 0),
+    ],  # ten images: novelties 1 / 11, 2 / 11, ..., 10 / 11
 )
 def test_threshold_by_hand(rate: float, threshold: float) -> None:
-    assert calibrated(*(n / 10 for n in range(10))).threshold(rate) == pytest.approx(threshold)
+    assert calibrated(*(n / 10 for n in range(10))).threshold(rate) == pytest.approx(threshold / 11)
 
 
 @given(st.lists(st.sampled_from([-0.5, 0.1, 0.2, 0.3, 0.31, 0.9]), min_size=1, max_size=30), st.floats(0, 1))
@@ -55,9 +57,16 @@ def test_threshold_is_the_least_that_keeps_the_rate(similarity: list[float], rat
 
 
 @given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=20), st.floats(-1, 1, width=32))
-def test_novelty_equals_a_count(similarity: list[float], query: float) -> None:
-    expected = sum(known >= query for known in similarity) / len(similarity)
-    assert calibrated(*similarity)(torch.tensor([query])).item() == pytest.approx(expected)
+def test_novelty_is_a_count_and_less_than_one_image_more(similarity: list[float], query: float) -> None:
+    count = sum(known >= query for known in similarity)
+    found = calibrated(*similarity)(torch.tensor([query])).item() * (len(similarity) + 1)
+    assert count - 1e-4 <= found <= count + 1 + 1e-4
+
+
+def test_images_farther_than_all_known_ones_are_still_ranked() -> None:
+    novelty = calibrated(0.8, 0.85, 0.9)
+    ranked = novelty(torch.tensor([0.95, 0.7, 0.4, -0.2])).tolist()
+    assert ranked == sorted(set(ranked))
 
 
 def test_state_travels_in_a_checkpoint(tmp_path: Path) -> None:

@@ -120,6 +120,8 @@ def test_moving_is_a_moving_average_of_directions() -> None:
     bank.move(0, torch.tensor([0.0, 5.0]), momentum=0.75)
     torch.testing.assert_close(bank.vector_KD, torch.tensor([[0.75 / 0.625**0.5, 0.25 / 0.625**0.5], [0.0, 1.0]]))
     assert bank.count_K.tolist() == [2, 1]
+    bank.move(1, torch.tensor([1.0, 1.0]), count=12)
+    assert bank.count_K.tolist() == [2, 13]
 
 
 def test_merging_weighs_by_counts_and_keeps_the_first() -> None:
@@ -238,6 +240,7 @@ WRONG: dict[str, Callable[[PrototypeBank], object]] = {
         torch.eye(4)[:2] * torch.tensor([[1], [0]]), torch.arange(2)
     ),
     "that of row 0 is nan long": lambda bank: bank.add(torch.full((1, 4), torch.nan), torch.arange(1)),
+    "count must be at least 1, got 0": lambda bank: bank.move(0, torch.ones(4), count=0),
     r"momentum must be in \[0, 1\], got 1.5": lambda bank: bank.move(0, torch.ones(4), momentum=1.5),
     "longer than 1e-06; that of row 0 is": lambda bank: bank.move(0, -bank.vector_KD[0], momentum=0.5),
     r"holds no prototypes \[9\]": lambda bank: bank.move(9, torch.ones(4)),
@@ -265,8 +268,9 @@ def test_novelty_falls_with_the_similarity_to_the_nearest_prototype() -> None:
     known = torch.tensor([[1.0, 0.1, 0.0], [0.2, 1.0, 0.0], [0.0, 0.3, 1.0], [0.4, 0.0, 1.0]])
     bank.calibration.calibrate(bank.search(known)[0][:, 0])
     query = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.25, 1.0], [1.0, 1.0, 1.0]])
-    assert bank.novelty(query).tolist() == [0.0, 0.5, 1.0]
-    assert bank.novelty(query[:1], class_ids=[1, 2]).tolist() == [1.0]
+    # known similarities .9285, .9578, .9806, .9950; those of the queries 1, .9701, .5774, and 0 to the other two
+    assert bank.novelty(query).tolist() == pytest.approx([0.0, (2 + 0.459) / 5, (4 + 0.1821) / 5], abs=2e-4)
+    assert bank.novelty(query[:1], class_ids=[1, 2]).tolist() == pytest.approx([(4 + 0.4815) / 5], abs=2e-4)
 
 
 class OnGPU:
