@@ -60,8 +60,8 @@ def load_backbone_weights(backbone: nn.Module, name: Path, in_chans: int = 3) ->
             raise ConfigError(f"'{path}' holds {len(state)} tensors, the backbone {len(names)}: another architecture.")
         state = dict(zip(names, list(state.values())[: len(names)], strict=True))
     state = {key: value for key, value in state.items() if key in own}
-    stem = next(key for key in state if state[key].dim() == 4)
-    if own[stem].dim() == 4 and state[stem].shape[1] != own[stem].shape[1]:
+    stem = next((key for key in state if state[key].dim() == 4), None)
+    if stem is not None and own[stem].dim() == 4 and state[stem].shape[1] != own[stem].shape[1]:
         state[stem] = adapt_input_conv(in_chans, state[stem])
     wrong = [key for key, value in state.items() if value.shape != own[key].shape]
     if wrong:

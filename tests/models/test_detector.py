@@ -103,6 +103,13 @@ def test_weights_are_never_unpickled(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_backbone_without_convolutions_takes_its_weights(tmp_path: Path) -> None:
+    saved, backbone = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3)
+    torch.save(saved.state_dict(), tmp_path / "linear.pth")
+    load_backbone_weights(backbone, tmp_path / "linear.pth")
+    assert torch.equal(backbone.weight, saved.weight)
+
+
 def test_an_unknown_backbone_is_named_with_its_neighbours() -> None:
     with pytest.raises(ConfigError, match=r"'resnet10'.*resnet10t"):
         TimmDetector("resnet10")
