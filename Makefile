@@ -60,7 +60,7 @@ faces-twelve: install
 	$(RUN) $(FORGE) --out $(PROCEDURAL_ROOT)/twelve --seed 2 --methods $(TWELVE)
 	$(RUN) $(FORGE) --out $(PROCEDURAL_ROOT)/twelve_swapped --seed 3 --methods $(TWELVE)
 
-# The tables of docs/results.md, from the rows of finished runs.
+# The tables of docs/results.md that need rows of finished runs alone; 'make nevis' writes the others.
 tables: install
 	for sweep in procedural real_faces open_world_procedural; do \
 	  $(RUN) compare docs/results/$$sweep.csv --out runs/tables/$$sweep > /dev/null && \
@@ -94,9 +94,12 @@ test test-slow test-lowest: export OMP_NUM_THREADS = 1
 test test-slow test-lowest: export MALLOC_MMAP_THRESHOLD_ = 4000000000
 test test-slow test-lowest: export MALLOC_TRIM_THRESHOLD_ = 8000000000
 
-# Tests write their runs into memory where it has 8 GiB to spare: on a disk they wait for it a fifth of their time.
-SPARE := $(shell df -k --output=avail /dev/shm 2> /dev/null | tail -n 1)
-IN_MEMORY := $(shell test "$(SPARE)" -gt 8388608 2> /dev/null && test -w /dev/shm && echo TMPDIR=/dev/shm)
+# Tests write their runs into memory, where there are 8 GiB for them and 8 for what they compute: on a disk they wait for it a fifth
+# of their time. Elsewhere they go where TMPDIR says.
+SPARE = $(shell df -k --output=avail /dev/shm 2> /dev/null | tail -n 1)
+FREE = $(shell sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo 2> /dev/null)
+ROOM = $(shell test "$(SPARE)" -gt 8388608 -a "$(FREE)" -gt 16777216 2> /dev/null && test -w /dev/shm && echo TMPDIR=/dev/shm)
+IN_MEMORY = $(if $(TMPDIR),,$(ROOM))
 
 # A module stays in one process: what its tests share (runs, mostly) is made once.
 PYTEST := -m pytest -n 2 --dist loadscope

@@ -17,8 +17,11 @@ def test_tables_take_the_place_of_what_stood_there_one_level_lower() -> None:
 
 
 def test_what_explains_the_tables_is_left_out() -> None:
-    page = insert(PAGE, "a", "# Comparison\n\n## ten\n\n| x |\n\n## What the numbers are\n\nMean over seeds.\n")
-    assert page == "# Page\n\n<!-- a -->\n\n### ten\n\n| x |\n\n<!-- /a -->\nafter\n"
+    tables = (
+        "# Comparison\n\n## ten\n\n| x |\n\n## Notes\n\nOne is gone.\n\n## What the numbers are\n\nMean over seeds.\n"
+    )
+    page = insert(PAGE, "a", tables)
+    assert page == "# Page\n\n<!-- a -->\n\n### ten\n\n| x |\n\n### Notes\n\nOne is gone.\n\n<!-- /a -->\nafter\n"
 
 
 @pytest.mark.parametrize("page", ["# Page\n", PAGE + PAGE, "<!-- /a -->\n<!-- a -->\n"])

@@ -41,8 +41,15 @@ def write_tables(
         markdown(cost.stream, differences.get(cost.stream.title), more_sections(cost, sources[cost.stream.title]))
         for cost in costs
     ]
-    said = [*(line for text in captions(costs, differences) for line in text.splitlines()), *notes]
-    text = "\n".join(["# Comparison\n", *streams, "## What the numbers are\n", "\n\n".join(map(str.strip, said))])
+    said = [line for text in captions(costs, differences) for line in text.splitlines()]
+    parts = [
+        "# Comparison\n",
+        *streams,
+        *(["## Notes\n", "\n\n".join(notes), ""] if notes else []),
+        "## What the numbers are\n",
+        "\n\n".join(map(str.strip, said)),
+    ]
+    text = "\n".join(parts)
     contents = {
         "comparison.md": f"{text}\n",
         "comparison.csv": comparison_csv(costs),

@@ -84,6 +84,15 @@ def find_differences(
         notes.append(f"On '{comparison.title}' {baseline} cannot be the baseline; it is {chosen}.")
     if chosen is None or len(runs) < 2:
         return None, notes
+    seeds = {
+        name: sorted(str(row["seed"]) for row in method.rows)
+        for method in comparison.methods
+        if (name := method.name) in runs
+    }
+    if others := [name for name in runs if seeds[name] != seeds[chosen]]:
+        notes.append(
+            f"Bootstrap on '{comparison.title}': {', '.join(others)} and {chosen} have other seeds, whose difference is part of theirs."
+        )
     paired = read_paired(runs)
     if paired.num_dropped:
         notes.append(

@@ -65,8 +65,8 @@ class MethodRows:
 
     @property
     def devices(self) -> set[str]:
-        """What has trained the runs; empty texts where not noted."""
-        return {str(row.get("devices") or "") for row in self.rows}
+        """What has trained the runs; an empty text where not noted."""
+        return {name for row in self.rows for name in str(row.get("devices") or "").split(SEPARATOR)}
 
     def spread(self, quantity: Quantity) -> Spread:
         """Return mean and standard deviation of ``quantity`` over the runs in which it was measured.
@@ -110,7 +110,7 @@ class StreamComparison:
 
     @property
     def devices(self) -> set[str]:
-        """What has trained the runs of any method; empty texts where not noted."""
+        """What has trained the runs of any method; an empty text where not noted."""
         return {name for method in self.methods for name in method.devices}
 
     @property

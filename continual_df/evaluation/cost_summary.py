@@ -34,7 +34,7 @@ def cost_columns(result: Mapping[str, Any], costs: RunCosts) -> dict[str, str | 
     ``own_auc``, ``own_acc`` and ``own_top1`` are the diagonals of the matrices; ``test_images`` the sizes of the test sets;
     ``task_flops`` what learning took in each task (all phases but ``validate``, ``predict`` and ``pretrain``).
     ``pretrain_flops`` and ``search_flops`` are those of these phases, of which the latter is part of ``train_flops``. ``parameters`` and ``stored_bytes`` are those after the
-    last task, ``cost_notes`` sentences on what is not counted, ``devices`` what has trained.
+    last task, ``cost_notes`` sentences on what is not counted, ``devices`` what has trained, joined by ``|``.
 
     Args:
         result: Content of results.json.
@@ -56,7 +56,7 @@ def cost_columns(result: Mapping[str, Any], costs: RunCosts) -> dict[str, str | 
         "parameters": last.num_parameters if last else None,
         "stored_bytes": last.stored_bytes if last else None,
         "cost_notes": " ".join(costs.notes),
-        "devices": ", ".join(costs.devices),
+        "devices": "|".join(costs.devices),
     }
 
 

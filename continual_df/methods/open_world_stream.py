@@ -150,18 +150,19 @@ class OpenWorldStream(CPL):
         new = rows.pick(~torch.isin(rows.sample, self.memory.rows.sample))
         known = Rows.concat([self.memory.rows, new])
         if known.num:
-            self._move(known.method, extract(known, ("features",))["features"])
+            self._move(known.method, extract(known, ("features",))["features"], torch.isin(known.sample, rows.sample))
         unlabelled = self._without_label()
+        old = Rows.empty()
         if self.unknown is not None:
             self.unknown.update(unlabelled, extract)
             old = self.unknown.rows.pick(~torch.isin(self.unknown.rows.sample, unlabelled.sample))
-            unlabelled = Rows.concat([old, unlabelled])
-        self._move_clusters(unlabelled, extract)
+        self._move_clusters(old, unlabelled, extract)
         self._calibrate(task, extract)
 
-    def _move_clusters(self, unlabelled: Rows, extract: Extract) -> None:
+    def _move_clusters(self, old: Rows, new: Rows, extract: Extract) -> None:
         """Have a prototype for each novel head in which enough images are, and for no other."""
         cluster_N, feature_ND = torch.empty(0, dtype=torch.long), torch.empty(0, self.detector.num_features)
+        new_N, unlabelled = torch.empty(0, dtype=torch.bool), Rows.concat([old, new])
         if unlabelled.num:
             said = extract(unlabelled, ("method_logits", "features"))
             number_N = said["method_logits"].argmax(dim=1) - self.num_known
@@ -169,18 +170,20 @@ class OpenWorldStream(CPL):
             count_K = number_N[large_N].bincount(minlength=self.novel)
             large_N &= count_K[number_N.clamp(min=0)] >= self.least
             cluster_N, feature_ND = FIRST_CLUSTER - number_N[large_N], said["features"][large_N]
+            new_N = (torch.arange(unlabelled.num) >= old.num)[large_N]
         class_K = self.bank.class_K
         gone_K = (class_K <= FIRST_CLUSTER) & ~torch.isin(class_K, cluster_N.to(class_K))
         self.bank.remove(self.bank.id_K[gone_K])
-        self._move(cluster_N, feature_ND)
+        self._move(cluster_N, feature_ND, new_N)
 
-    def _move(self, class_N: Tensor, feature_ND: Tensor) -> None:
-        """Move each class's prototype to the mean of its features, or add one."""
+    def _move(self, class_N: Tensor, feature_ND: Tensor, new_N: Tensor) -> None:
+        """Move each class's prototype towards the mean of its features, or add one; it stands for more images by the new ones."""
         for class_id in class_N.unique().tolist():  # type: ignore[no-untyped-call]
-            own_ND = F.normalize(feature_ND[class_N == class_id], dim=1)
+            own_N = class_N == class_id
+            own_ND = F.normalize(feature_ND[own_N], dim=1)
             there = self.bank.id_K[self.bank.class_K == class_id]
             if len(there):
-                self.bank.move(int(there[0]), own_ND.mean(dim=0), self.momentum, len(own_ND))
+                self.bank.move(int(there[0]), own_ND.mean(dim=0), self.momentum, int(new_N[own_N].sum()))
             else:
                 self.bank.add(own_ND.mean(dim=0, keepdim=True), torch.tensor([class_id]), torch.tensor([len(own_ND)]))
 

@@ -14,7 +14,7 @@ def novelty_of(similarity_B: Tensor, known_N: Tensor) -> Tensor:
     """Return the share of known images that are at least as similar to their nearest prototype, interpolated between them.
 
     ``n(s) = (|{i : s_i >= s}| + (b - s) / (b - a)) / (N + 1)``, where s lies between the neighbours ``a < s <= b`` among -1, the
-    s_i and 1: so it falls strictly with s, from 1 at -1 to 0 at 1, and ranks images beyond the least similar known one too.
+    s_i and 1: so it falls with s, from 1 below all known images to 0 above them, but for rounding nowhere level. NaN stays NaN.
 
     Args:
         similarity_B: Similarities s to the nearest prototype, in [-1, 1].
@@ -25,7 +25,9 @@ def novelty_of(similarity_B: Tensor, known_N: Tensor) -> Tensor:
     padded = torch.cat([-end, known, end])
     less_B = torch.searchsorted(known, similarity)
     below_B, above_B = padded[less_B], padded[less_B + 1]
-    between_B = torch.where(above_B > below_B, (above_B - similarity) / (above_B - below_B), 0.0)
+    between_B = (above_B - similarity) / (above_B - below_B).clamp(
+        min=torch.finfo(known.dtype).tiny
+    )  # 0 at s = a = b = -1
     return ((len(known) - less_B + between_B) / (len(known) + 1)).to(known_N.dtype)
 
 

@@ -117,19 +117,19 @@ class PrototypeBank(nn.Module):
 
     @torch.no_grad()
     def move(self, id: int, vector_D: Tensor, momentum: float = 0.9, count: int = 1) -> None:
-        """Move a prototype towards more images: ``p <- m p + (1 - m) z``, both of unit length and so the result.
+        """Move a prototype towards images: ``p <- m p + (1 - m) z``, both of unit length and so the result.
 
         Args:
             id: The prototype.
             vector_D: Direction z of an image, or of the mean of several.
             momentum: m in [0, 1].
-            count: Number of these images, at least 1.
+            count: Number of images that it stands for from now on and did not before, at least 0.
 
         Raises:
             ValueError: There is no such prototype, ``momentum`` or ``count`` is out of range, or z has no direction.
         """
-        if count < 1:
-            raise ValueError(f"count must be at least 1, got {count}")
+        if count < 0:
+            raise ValueError(f"count must be at least 0, got {count}")
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum must be in [0, 1], got {momentum}")
         place = self._places([id])

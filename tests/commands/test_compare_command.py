@@ -153,6 +153,21 @@ def test_difference_is_that_of_the_averages_and_says_whether_it_is_real(two_meth
     assert back["difference"] == pytest.approx(-one["difference"])
 
 
+def test_methods_with_other_seeds_are_named_beside_the_bootstrap(
+    two_methods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(two_methods, "--out", tmp_path / "out", "--draws", 10) == 0
+    sentence = "Finetune and Replay have other seeds, whose difference is part of theirs."
+    assert sentence in " ".join(capsys.readouterr().out.split())
+    notes = (
+        (tmp_path / "out/comparison.md").read_text().partition("## Notes\n")[2].partition("## What the numbers are")[0]
+    )
+    assert sentence in notes
+    shutil.rmtree(two_methods / "replay_2")
+    assert compare(two_methods, "--out", tmp_path / "out", "--draws", 10) == 0
+    assert "other seeds" not in capsys.readouterr().out
+
+
 def test_methods_with_equal_predictions_do_not_differ(write_run: WriteRun, tmp_path: Path) -> None:
     for method in ("LwF", "EWC"):
         finish_run(write_run(f"runs/{method}", method=method, seed=0))

@@ -63,6 +63,8 @@ def test_seconds_of_several_devices_are_not_averaged_and_none_of_them_is_best() 
     assert [method.spread(seconds) for method in mixed.methods] == [(None, None, 0), (60.0, None, 1)]
     assert mixed.best(seconds) == [False, False]
     assert mixed.methods[0].spread(Quantity("train_flops")).num == 2
+    (resumed,) = compare(row("ER", 0, devices="NVIDIA H100|cpu"), row("LwF", 0, **gpu))
+    assert [method.spread(seconds).num for method in resumed.methods] == [0, 1]
     (alike,) = compare(row("ER", 0, **gpu), row("LwF", 0, **{**gpu, "train_seconds": 50.0}))
     assert alike.best(seconds) == [False, True]
 

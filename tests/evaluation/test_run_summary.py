@@ -106,7 +106,7 @@ def test_what_has_trained_is_named(write_run: WriteRun) -> None:
     assert run_summary(run)["devices"] == ""
     costs = json.loads((run / "compute.json").read_text())
     (run / "compute.json").write_text(json.dumps({**costs, "devices": ["NVIDIA H100", "cpu"]}))
-    assert run_summary(run)["devices"] == "NVIDIA H100, cpu"
+    assert run_summary(run)["devices"] == "NVIDIA H100|cpu"
 
 
 def test_memory_of_another_run_is_refused(write_run: WriteRun) -> None:

@@ -63,10 +63,18 @@ def test_novelty_is_a_count_and_less_than_one_image_more(similarity: list[float]
     assert count - 1e-4 <= found <= count + 1 + 1e-4
 
 
-def test_images_farther_than_all_known_ones_are_still_ranked() -> None:
-    novelty = calibrated(0.8, 0.85, 0.9)
-    ranked = novelty(torch.tensor([0.95, 0.7, 0.4, -0.2])).tolist()
-    assert ranked == sorted(set(ranked))
+KNOWN = st.lists(st.one_of(st.sampled_from([-1.0, 0.5, 1.0]), st.floats(-1, 1, width=32)), min_size=1, max_size=20)
+
+
+@given(KNOWN, st.sets(st.integers(-1000, 1000), min_size=2, max_size=10))
+def test_of_two_images_the_less_similar_is_more_novel(similarity: list[float], queries: set[int]) -> None:
+    novelty_B = calibrated(*similarity)(torch.tensor(sorted(queries)) / 1000)
+    assert (novelty_B.diff() < 0).all()
+
+
+def test_a_similarity_that_is_no_number_has_no_novelty() -> None:
+    for highest in (0.9, 1.0):
+        assert calibrated(0.5, highest)(torch.tensor([math.nan])).isnan().all()
 
 
 def test_state_travels_in_a_checkpoint(tmp_path: Path) -> None:

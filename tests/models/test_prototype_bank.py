@@ -240,7 +240,7 @@ WRONG: dict[str, Callable[[PrototypeBank], object]] = {
         torch.eye(4)[:2] * torch.tensor([[1], [0]]), torch.arange(2)
     ),
     "that of row 0 is nan long": lambda bank: bank.add(torch.full((1, 4), torch.nan), torch.arange(1)),
-    "count must be at least 1, got 0": lambda bank: bank.move(0, torch.ones(4), count=0),
+    "count must be at least 0, got -1": lambda bank: bank.move(0, torch.ones(4), count=-1),
     r"momentum must be in \[0, 1\], got 1.5": lambda bank: bank.move(0, torch.ones(4), momentum=1.5),
     "longer than 1e-06; that of row 0 is": lambda bank: bank.move(0, -bank.vector_KD[0], momentum=0.5),
     r"holds no prototypes \[9\]": lambda bank: bank.move(9, torch.ones(4)),
