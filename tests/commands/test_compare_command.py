@@ -165,7 +165,7 @@ def test_methods_with_other_seeds_are_named_beside_the_bootstrap(
     assert sentence in notes
     shutil.rmtree(two_methods / "replay_2")
     assert compare(two_methods, "--out", tmp_path / "out", "--draws", 10) == 0
-    assert "other seeds" not in capsys.readouterr().out
+    assert "have other seeds" not in capsys.readouterr().out
 
 
 def test_methods_with_equal_predictions_do_not_differ(write_run: WriteRun, tmp_path: Path) -> None:
