@@ -13,13 +13,15 @@ from continual_df.commands.cost_figures import draw_cost_figures
 from continual_df.commands.run_folders import group_runs, run_names
 from continual_df.errors import UnreadableImageError
 from continual_df.evaluation.embedding_files import FOLDER, embedding_files, read_embedding
+from continual_df.evaluation.open_world_results import attributed_heads
 from continual_df.evaluation.pair_curves import read_pair_curves
 from continual_df.evaluation.recipe import read_recipe
 from continual_df.evaluation.results import stream_title
-from continual_df.evaluation.run_files import image_root
+from continual_df.evaluation.run_files import image_root, read_run
 from continual_df.plots.attribution_confusion import attribution_confusion
 from continual_df.plots.average_curve import average_curve
 from continual_df.plots.class_lives import class_lives
+from continual_df.plots.cluster_map import cluster_map
 from continual_df.plots.contact_sheet import contact_sheet
 from continual_df.plots.forgetting_curves import forgetting_curves
 from continual_df.plots.head_use import head_use
@@ -85,7 +87,7 @@ def draw_figures(
                 f"Run 'continual-df embed {run}' again."
             )
         elif embedded:
-            paths += _draw_features(run, embedded, title, out, ending)
+            paths += _draw_features(run, results[run], embedded, title, out, ending)
     return paths, problems
 
 
@@ -100,13 +102,29 @@ def _draw_open_world(result: dict[str, Any], title: str, out: Path, ending: str)
     return paths
 
 
-def _draw_features(run: Path, numbers: list[int], title: str, out: Path, ending: str) -> list[Path]:
-    """Draw the features of ``run`` after tasks ``numbers``, and what its memory picked where it has one."""
+def _draw_features(
+    run: Path, result: dict[str, Any], numbers: list[int], title: str, out: Path, ending: str
+) -> list[Path]:
+    """Draw the features of ``run`` after tasks ``numbers``, what its memory picked, and its clusters, where it has any."""
     embeddings = [read_embedding(run / FOLDER, number) for number in numbers]
     tasks = json.loads((run / "stream.json").read_text(encoding="utf-8"))["tasks"]
     paths = save_figure(latent_space(embeddings, tasks, title), out, f"latent_space{ending}")
     if any(embedding.rows["in_memory"].any() for embedding in embeddings):
         paths += save_figure(memory_map(embeddings, tasks, title), out, f"memory_map{ending}")
+    if section := result.get("open_world"):
+        rows = embeddings[-1].rows
+        place = (
+            rows[rows["split"] == "test"]
+            .reset_index(names="place")
+            .drop_duplicates("sample")
+            .set_index("sample")["place"]
+        )
+        images = attributed_heads(read_run(run), numbers[-1]).join(place, how="inner")
+        if len(images) > 1:
+            feature_ND = embeddings[-1].feature_ND[images["place"]]
+            paths += save_figure(
+                cluster_map(feature_ND, images, section["rows"][-1], title), out, f"cluster_map{ending}"
+            )
     return paths
 
 

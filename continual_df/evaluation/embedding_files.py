@@ -36,7 +36,7 @@ class Embedding:
 
     Attributes:
         number: Tasks trained.
-        rows: One membership a row, in the order of the features: ``sample``; ``task``, its index from 0; ``label``, 0
+        rows: One membership a row, in the order of the features: ``sample``; ``task``, its index from 0, or -1; ``label``, 0
             real, 1 fake; ``method``; ``split``; ``drawn``, whether the row is in the uniform sub-sample of its domain
             (others are there because they are remembered); ``in_memory``, whether it is remembered under this task.
         feature_ND: Pooled features, float32.

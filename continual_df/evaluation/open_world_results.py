@@ -111,6 +111,16 @@ def attributed_images(files: RunFiles, number: int) -> AttributedImages:
     return AttributedImages(present, true_N, ids, class_ids, len(tests) - len(present))
 
 
+def attributed_heads(files: RunFiles, number: int) -> pd.DataFrame:
+    """Return ``class`` and ``head`` of the images of `attributed_images`, by sample; no rows where the method attributes nothing."""
+    heads = files.head_logits(number)
+    if heads is None:
+        return pd.DataFrame({"class": [], "head": []})
+    head = pd.Series(heads.logit_MK.argmax(axis=1), index=heads.sample_M, name="head")
+    head = head[head.index.isin(attributed_images(files, number).sample_N)]
+    return pd.DataFrame({"class": files.classes.iloc[head.index].to_numpy(), "head": head})
+
+
 def _first_unlabelled(files: RunFiles) -> dict[str, int]:
     """Return by class the number of the first task in which it comes without a label."""
     return {name: task["index"] + 1 for task in reversed(files.tasks) for name in task.get("unlabelled", [])}

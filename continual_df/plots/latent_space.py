@@ -71,7 +71,7 @@ def latent_space(embeddings: Sequence[Embedding], tasks: Sequence[dict[str, Any]
 
 def _shown(embedding: Embedding, tasks: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Return the rows to draw, each image once, by position in ``embedding``; ``shared``: reals of several tasks."""
-    rows = embedding.rows[embedding.rows["split"] != "train"].reset_index()
+    rows = embedding.rows[(embedding.rows["split"] != "train") & (embedding.rows["task"] >= 0)].reset_index()
     real_domain = pd.Series([task["real_domain"] for task in tasks])
     domain = rows["task"].map(real_domain)
     several = rows.assign(domain=domain).groupby("domain")["task"].transform("nunique") > 1

@@ -10,6 +10,7 @@ import yaml
 
 from continual_df.cli import main
 from continual_df.data.frame_table import FrameTable, write_table
+from continual_df.evaluation.embedding_files import read_embedding
 from continual_df.evaluation.pair_curves import read_pair_curves
 from continual_df.evaluation.semi_supervised_k_means import estimate_num_clusters
 
@@ -127,3 +128,13 @@ def test_the_run_has_logged_in_each_epoch_what_its_votes_are_worth(run: Path) ->
     assert curves.index.tolist() == [(1, epoch) for epoch in range(12)]
     assert curves["rate"].between(0, 1).all()
     assert curves["precision_novel"].iloc[-1] > 0.8  # at the end, the novel method looks like itself alone
+
+
+def test_features_of_unnamed_images_are_embedded_and_drawn_by_class_and_cluster(run: Path, tmp_path: Path) -> None:
+    assert main(["embed", str(run), "--max_rows", "5"]) == 0
+    rows = read_embedding(run / "embedding", 1).rows
+    unnamed = rows[rows["task"] == -1]
+    assert set(unnamed["split"]) == {"test"}
+    assert unnamed.groupby("method")["drawn"].sum().to_dict() == {"real": 5, "rows": 5}  # beside the reals that it is told from
+    assert main(["plot", str(run), "--no-images", "--out", str(tmp_path)]) == 0
+    assert {"cluster_map.png", "cluster_map.svg", "latent_space.png"} <= {path.name for path in tmp_path.iterdir()}

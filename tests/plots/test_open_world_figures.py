@@ -10,12 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from continual_df.evaluation.open_world_results import attributed_heads
 from continual_df.evaluation.pair_curves import KEYS
 from continual_df.evaluation.results import evaluate_run
+from continual_df.evaluation.run_files import read_run
 from continual_df.plots.attribution_confusion import attribution_confusion
 from continual_df.plots.class_lives import FILLS, class_lives
+from continual_df.plots.cluster_map import cluster_map
 from continual_df.plots.head_use import head_use
 from continual_df.plots.pair_curves import PairGroup, pair_curves
 from continual_df.plots.run_group import RunGroup
@@ -192,3 +196,48 @@ def test_a_share_that_no_epoch_has_draws_nothing_and_has_no_name() -> None:
     group = pair_group("value", [0.2, 0.4])
     group.curves[0]["precision_novel"] = np.nan
     assert not pair_curves([group]).axes[2].texts
+
+
+def xy(line: Line2D) -> Any:
+    return np.asarray(line.get_xydata())
+
+
+def shown(axes: Axes) -> dict[tuple[str, str, bool], int]:
+    """How many images have each marker, colour and filling."""
+    return {
+        (str(line.get_marker()), to_hex(line.get_color()), line.get_markerfacecolor() != "none"): len(xy(line))
+        for line in axes.lines
+        if len(xy(line))
+    }
+
+
+def test_cluster_map_gives_images_the_look_of_their_class_and_of_their_head_s_class(
+    results: dict[str, Any], tmp_path: Path
+) -> None:
+    images = attributed_heads(read_run(write_open_world_run(tmp_path / "run")), 3)
+    assert images["class"].value_counts().to_dict() == dict.fromkeys(
+        ["real", "swap", "warp", "paint", "wild", "alien"], 12
+    )
+    feature_ND = np.random.default_rng(0).normal(size=(len(images), 5))
+    figure = cluster_map(feature_ND, images, last_row(results), "CPL")
+    by_class, by_head = map(shown, figure.axes)
+    assert sorted(by_class.values()) == [12] * 6
+    assert [filled for _, _, filled in by_class].count(False) == 2  # wild and alien have no name
+    # heads are matched as the confusion has them: 0 real, 1 alien, 2 warp, 3 paint, 4 wild; 4 of swap and alien in 1, 8 of swap in 3,
+    # 6 of wild in 5, which no class has
+    wild, alien = (look for look in by_class if not look[2])
+    assert by_head[wild] == 6
+    assert by_head[alien] == 16
+    assert sorted(count for look, count in by_head.items() if look[0] == "x") == [6]
+    assert sum(by_head.values()) == len(images)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["real", "swap", "warp", "paint", "wild", "alien", "in a head of no class"]
+
+
+def test_cluster_map_lies_on_the_main_plane_of_the_features(results: dict[str, Any]) -> None:
+    images = pd.DataFrame({"class": ["real", "swap", "warp"], "head": [0, 1, 2]})
+    feature_ND = np.array([[0.0, 0, 0], [4, 0, 0], [0, 3, 0]])
+    left = cluster_map(feature_ND, images, last_row(results), "CPL").axes[0]
+    points = np.array([xy(line)[0] for line in left.lines if len(xy(line))])
+    distance = np.linalg.norm(points[:, None] - points[None], axis=2)
+    np.testing.assert_allclose(np.sort(distance[np.triu_indices(3, 1)]), [3, 4, 5])
