@@ -16,7 +16,7 @@ def main(argv: list[str]) -> int:
 
     from rich.console import Console
 
-    from continual_df.commands.open_world_tables import open_world_table
+    from continual_df.commands.open_world_tables import class_tables, open_world_table
     from continual_df.commands.run_folders import find_runs, run_names
     from continual_df.commands.tables import results_table
     from continual_df.evaluation.results import write_results
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     results = {names[run]: write_results(run) for run in runs}
     console.print(results_table(results))
     if (table := open_world_table(results)) is not None:
-        console.print(table)
+        console.print(table, *class_tables(results))
     for run in runs:
         console.print(f"{run / 'results.json'}", soft_wrap=True, markup=False, highlight=False)
     return 0

@@ -1,4 +1,4 @@
-"""The table of open-world scores for the terminal."""
+"""The tables of open-world scores for the terminal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from continual_df.commands.tables import number
+from continual_df.evaluation.open_world_results import head_name
 
 COLUMNS = {
     "known_acc": "known\nacc",
@@ -49,6 +50,38 @@ def open_world_table(results: dict[str, dict[str, Any]]) -> Table | None:
             )
     table.caption = "\n".join(_caption(name, section) for name, section in found.items())
     return table
+
+
+def class_tables(results: dict[str, dict[str, Any]]) -> list[Table]:
+    """Return for every run with open-world scores where each class's test images fall after the last task.
+
+    Beside a class stand its images, the head in which most of them are and their share, and the head with which the class is
+    matched and the share there. A head of a known class bears its name, any other one its number.
+
+    Args:
+        results: Contents of results.json by the name of the run.
+    """
+    tables = []
+    for name, section in ((name, result["open_world"]) for name, result in results.items() if "open_world" in result):
+        row = section["rows"][-1]
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        table.add_column(f"{escape(name)}\nclass", no_wrap=True)
+        table.add_column("\nimages", justify="right")
+        for heading in ("most are\nin head", "matched\nwith head"):
+            table.add_column(heading, no_wrap=True)
+            table.add_column("\nshare", justify="right")
+        for entry in sorted(row["classes"], key=lambda entry: not entry["known"]):
+            in_match = entry["heads"].get(str(entry["match"]), 0) / entry["num_images"]
+            table.add_row(
+                escape(entry["name"]) if entry["known"] else f"[italic]{escape(entry['name'])}[/italic] (novel)",
+                str(entry["num_images"]),
+                escape(head_name(row, entry["head"])),
+                number(entry["share"]),
+                "-" if entry["match"] is None else escape(head_name(row, entry["match"])),
+                "-" if entry["match"] is None else number(in_match),
+            )
+        tables.append(table)
+    return tables
 
 
 def _caption(name: str, section: dict[str, Any]) -> str:

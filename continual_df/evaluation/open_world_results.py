@@ -121,6 +121,12 @@ def attributed_heads(files: RunFiles, number: int) -> pd.DataFrame:
     return pd.DataFrame({"class": files.classes.iloc[head.index].to_numpy(), "head": head})
 
 
+def head_name(row: Mapping[str, Any], head: int) -> str:
+    """Return how a head of ``row``, one of ``rows`` of the part, is called: by its known class, or its number."""
+    known: list[str] = row["known_heads"]
+    return known[head] if head < len(known) else str(head)
+
+
 def _first_unlabelled(files: RunFiles) -> dict[str, int]:
     """Return by class the number of the first task in which it comes without a label."""
     return {name: task["index"] + 1 for task in reversed(files.tasks) for name in task.get("unlabelled", [])}

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from continual_df.evaluation.open_world_results import head_name
 from continual_df.plots.style import COLOURS, GREY, style
 
 CELL = 0.32
@@ -84,5 +85,4 @@ def _cell(axes: Axes, x: float, y: float, share: float, framed: bool) -> None:
 def _head_name(row: dict[str, Any], heads: list[str]) -> str:
     if len(heads) > 1:
         return f"{len(heads)} others"
-    known = row["known_heads"]
-    return known[int(heads[0])] if int(heads[0]) < len(known) else heads[0]
+    return head_name(row, int(heads[0]))

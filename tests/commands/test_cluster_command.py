@@ -135,6 +135,9 @@ def test_features_of_unnamed_images_are_embedded_and_drawn_by_class_and_cluster(
     rows = read_embedding(run / "embedding", 1).rows
     unnamed = rows[rows["task"] == -1]
     assert set(unnamed["split"]) == {"test"}
-    assert unnamed.groupby("method")["drawn"].sum().to_dict() == {"real": 5, "rows": 5}  # beside the reals that it is told from
+    assert unnamed.groupby("method")["drawn"].sum().to_dict() == {
+        "real": 5,
+        "rows": 5,
+    }  # beside the reals that it is told from
     assert main(["plot", str(run), "--no-images", "--out", str(tmp_path)]) == 0
     assert {"cluster_map.png", "cluster_map.svg", "latent_space.png"} <= {path.name for path in tmp_path.iterdir()}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from continual_df.commands import evaluate, plot
-from continual_df.commands.open_world_tables import open_world_table
+from continual_df.commands.open_world_tables import class_tables, open_world_table
 from continual_df.commands.tables import number
 from continual_df.evaluation.results import evaluate_run
 from tests.commands.test_tables import render
@@ -43,9 +43,25 @@ def test_runs_without_open_world_scores_have_no_table(tmp_path: Path, write_run:
     assert not any("plain" in line for line in render(table))
 
 
+def test_every_class_has_a_line_with_the_heads_in_which_its_images_fall(tmp_path: Path) -> None:
+    (table,) = class_tables({"cpl": result(tmp_path / "run")})
+    lines = [line.split() for line in render(table)]
+    for line in (
+        ["real", "12", "real", "1.000", "real", "1.000"],
+        ["swap", "12", "paint", ".667", "-", "-"],  # head 1 is matched with alien
+        ["warp", "12", "warp", "1.000", "warp", "1.000"],
+        ["paint", "12", "paint", ".917", "paint", ".917"],
+        ["wild", "(novel)", "12", "4", ".500", "4", ".500"],
+        ["alien", "(novel)", "12", "swap", "1.000", "swap", "1.000"],
+    ):
+        assert line in lines
+
+
 def test_evaluate_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate.main([str(write_open_world_run(tmp_path / "run"))]) == 0
-    assert "OW-DFA" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "OW-DFA" in printed
+    assert "alien (novel)" in printed
 
 
 def test_plot_prints_the_table_and_draws_what_each_run_can_show(
