@@ -78,13 +78,13 @@ nevis-procedural: install
 nevis-real-faces: install
 	$(RUN) sweep experiments/compare/real_faces.yaml --only stream=date method=finetune,er,icarl_fc,sur_lid,brick
 	$(RUN) sweep experiments/nevis/real_faces.yaml
-	$(call show_costs,real_faces,$(addprefix runs/compare/real_faces/date/,finetune er icarl_fc sur_lid brick),2)
+	$(call show_costs,real_faces,$(addprefix runs/compare/real_faces/date/,finetune er icarl_fc sur_lid brick))
 
-# Tables and figures of a sweep of experiments/nevis with the runs $(2) beside it, the last $(3) tasks apart.
+# Tables and figures of a sweep of experiments/nevis with the runs $(2) beside it; errors are over the last $(3) tasks too, where given.
 define show_costs
-$(RUN) compare $(2) runs/nevis/$(1) --reference independent --suffix $(3) --draws 0 --out runs/nevis/$(1)/tables
+$(RUN) compare $(2) runs/nevis/$(1) --reference independent $(if $(3),--suffix $(3)) --draws 0 --out runs/nevis/$(1)/tables
 $(BIN)/python tools/insert.py docs/results.md nevis-$(1) runs/nevis/$(1)/tables/comparison.md
-$(RUN) plot $(2) runs/nevis/$(1) --reference independent --suffix $(3) --no-images --out runs/nevis/$(1)/figures
+$(RUN) plot $(2) runs/nevis/$(1) --reference independent $(if $(3),--suffix $(3)) --no-images --out runs/nevis/$(1)/figures
 cp runs/nevis/$(1)/figures/error_against_flops_auc.png docs/figures/nevis_$(1)_error.png
 cp runs/nevis/$(1)/figures/source_graph.png docs/figures/nevis_$(1)_sources.png
 endef
