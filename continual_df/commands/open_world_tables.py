@@ -64,16 +64,19 @@ def class_tables(results: dict[str, dict[str, Any]]) -> list[Table]:
     tables = []
     for name, section in ((name, result["open_world"]) for name, result in results.items() if "open_world" in result):
         row = section["rows"][-1]
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        table.add_column(f"{escape(name)}\nclass", no_wrap=True)
-        table.add_column("\nimages", justify="right")
+        table = Table(
+            box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, caption_justify="left"
+        )
+        table.add_column(f"{escape(name)}\nclass", overflow="fold")
+        table.add_column("\nimages", justify="right", min_width=6)
         for heading in ("most are\nin head", "matched\nwith head"):
-            table.add_column(heading, no_wrap=True)
-            table.add_column("\nshare", justify="right")
+            table.add_column(heading, overflow="fold")
+            table.add_column("\nshare", justify="right", min_width=5)
+        table.caption = "* without a name"
         for entry in sorted(row["classes"], key=lambda entry: not entry["known"]):
             in_match = entry["heads"].get(str(entry["match"]), 0) / entry["num_images"]
             table.add_row(
-                escape(entry["name"]) if entry["known"] else f"[italic]{escape(entry['name'])}[/italic] (novel)",
+                f"{escape(entry['name'])}{'' if entry['known'] else ' *'}",
                 str(entry["num_images"]),
                 escape(head_name(row, entry["head"])),
                 number(entry["share"]),

@@ -51,17 +51,29 @@ def test_every_class_has_a_line_with_the_heads_in_which_its_images_fall(tmp_path
         ["swap", "12", "paint", ".667", "-", "-"],  # head 1 is matched with alien
         ["warp", "12", "warp", "1.000", "warp", "1.000"],
         ["paint", "12", "paint", ".917", "paint", ".917"],
-        ["wild", "(novel)", "12", "4", ".500", "4", ".500"],
-        ["alien", "(novel)", "12", "swap", "1.000", "swap", "1.000"],
+        ["wild", "*", "12", "4", ".500", "4", ".500"],
+        ["alien", "*", "12", "swap", "1.000", "swap", "1.000"],
     ):
         assert line in lines
+
+
+def test_lines_of_classes_with_long_names_lose_no_digit_in_a_narrow_terminal(tmp_path: Path) -> None:
+    found = result(tmp_path / "run")
+    row = found["open_world"]["rows"][-1]
+    for entry in row["classes"]:
+        entry["name"] = f"transposed_random_decoder_{entry['id']}"
+    row["known_heads"] = [f"transposed_random_decoder_{head}" for head in range(4)]
+    lines = render(class_tables({"cpl": found})[0])
+    assert all(len(line) <= 80 for line in lines)
+    assert sum(line.count("1.000") for line in lines) == 6
+    assert not any("\N{HORIZONTAL ELLIPSIS}" in line for line in lines)
 
 
 def test_evaluate_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate.main([str(write_open_world_run(tmp_path / "run"))]) == 0
     printed = capsys.readouterr().out
     assert "OW-DFA" in printed
-    assert "alien (novel)" in printed
+    assert "alien *" in printed
 
 
 def test_plot_prints_the_table_and_draws_what_each_run_can_show(
