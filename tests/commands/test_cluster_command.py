@@ -130,14 +130,16 @@ def test_the_run_has_logged_in_each_epoch_what_its_votes_are_worth(run: Path) ->
     assert curves["precision_novel"].iloc[-1] > 0.8  # at the end, the novel method looks like itself alone
 
 
-def test_features_of_unnamed_images_are_embedded_and_drawn_by_class_and_cluster(run: Path, tmp_path: Path) -> None:
+def test_features_of_unnamed_images_are_embedded_and_drawn_by_class_and_cluster(
+    toy_table: FrameTable, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path, toy_table, [{"methods": ["columns"], "unlabelled": ["rows", "smooth"]}], 1)
     assert main(["embed", str(run), "--max_rows", "5"]) == 0
     rows = read_embedding(run / "embedding", 1).rows
     unnamed = rows[rows["task"] == -1]
     assert set(unnamed["split"]) == {"test"}
-    assert unnamed.groupby("method")["drawn"].sum().to_dict() == {
-        "real": 5,
-        "rows": 5,
-    }  # beside the reals that it is told from
-    assert main(["plot", str(run), "--no-images", "--out", str(tmp_path)]) == 0
-    assert {"cluster_map.png", "cluster_map.svg", "latent_space.png"} <= {path.name for path in tmp_path.iterdir()}
+    drawn = unnamed.groupby("method")["drawn"].sum().to_dict()
+    assert drawn == {"real": 5, "rows": 5, "smooth": 5}  # reals are those that the others are told from
+    assert main(["plot", str(run), "--no-images", "--out", str(tmp_path / "figures")]) == 0
+    figures = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"cluster_map.png", "cluster_map.svg", "latent_space.png"} <= figures

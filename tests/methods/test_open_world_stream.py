@@ -170,6 +170,19 @@ def test_a_cluster_s_prototype_keeps_its_id_and_moves_until_no_images_are_there(
     assert cluster not in method.bank.class_K
 
 
+def test_a_prototype_stands_for_each_image_once() -> None:
+    method, tasks = after_first_task(memory=ReplayMemory(6), unknown=ReplayMemory(6))
+
+    def counts() -> dict[int, int]:
+        return dict(zip(method.bank.class_K.tolist(), method.bank.count_K.tolist(), strict=True))
+
+    assert counts() == {0: 3, 1: 3, FIRST_CLUSTER - 1: 6}
+    rows = make_rows(tasks[0])
+    method.unlabelled = [unlabelled_rows(4, 700)]
+    method.end_task(tasks[0], rows._replace(sample=rows.sample + 20), extract_of(method, colour))
+    assert counts() == {0: 6, 1: 6, FIRST_CLUSTER - 1: 10}  # remembered ones, which move it too, count no more
+
+
 def test_novelty_is_high_for_what_is_unlike_known_classes() -> None:
     method, _ = after_first_task()
     method.eval()
