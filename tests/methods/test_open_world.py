@@ -16,30 +16,12 @@ from continual_df.errors import ConfigError
 from continual_df.evaluation.open_world import attribution_scores
 from continual_df.methods import CPL, OpenLDNLike, OpenWorld, RankStats, SimGCD
 from continual_df.methods.open_world import Views
-from continual_df.task import Batch, Role, Rows
+from continual_df.task import Role, Rows
 from tests.made_up_tasks import make_batch, make_rows, make_tasks, train_step
-from tests.toy import TinyDetector, write_toy_table
+from tests.open_world_methods import make, mixed_batch
+from tests.toy import write_toy_table
 
 CLASSES: tuple[type[OpenWorld], ...] = (OpenWorld, CPL, RankStats, SimGCD, OpenLDNLike)
-
-
-def make(cls: type[OpenWorld] = CPL, **kwargs: Any) -> Any:
-    torch.manual_seed(0)
-    return cls(
-        **{"novel": 2, "detector": TinyDetector(), "batch_size": 6, "two_views": False, "dropout": 0.0, **kwargs}
-    )
-
-
-def mixed_batch(method: OpenWorld, unlabelled: int = 4, second: bool = False) -> Batch:
-    """Six labelled rows of the classes real, a and b, and others without a label."""
-    (task,) = make_tasks(["a", "b"])
-    method.begin_task(task)
-    batch = make_batch(make_rows(task, 6 + unlabelled))
-    batch["role"][6:] = int(Role.UNLABELLED)
-    batch["method"][6:] = batch["label"][6:] = -1
-    if second:
-        batch["second"] = batch["image"].flip(-1)
-    return batch
 
 
 @pytest.fixture(scope="module")
@@ -314,48 +296,6 @@ def test_one_scale_that_is_the_local_branch_s_votes_as_it_does() -> None:
 def test_scales_and_bands_refuse_rules_that_look_at_no_places() -> None:
     with pytest.raises(ValueError, match="value or by index"):
         make(scales=[2], vote="off")
-
-
-def test_novel_heads_of_little_use_are_merged_and_do_not_come_back_in_the_task() -> None:
-    method = make(novel=5, merge_from=0)
-    batch = mixed_batch(method)
-    method.losses(batch)
-    method.used_K.copy_(torch.tensor([9.0, 9, 9, 40, 0, 0, 50, 0]))
-    before_KD = method.head.classifier.weight_KD.detach().clone()
-    method.on_train_epoch_end()
-    assert method.open_K.tolist() == [True] * 3 + [True, False, False, True, False]
-    after_KD = method.head.classifier.weight_KD.detach()
-    assert torch.equal(after_KD[:3], before_KD[:3])
-    assert not torch.equal(after_KD[[3, 6]], before_KD[[3, 6]])
-    method.losses(batch)
-    assert method.used_K[[4, 5, 7]].sum() == 0
-    probability_BK = method.eval()(torch.rand(9, 3, 16, 16)).method_logits.softmax(dim=1)
-    assert (probability_BK[:, [4, 5, 7]] == 0).all()
-    method.used_K.copy_(torch.tensor([0.0, 0, 0, 30, 0, 0, 30, 0]))
-    method.on_train_epoch_end()
-    assert method.open_K.sum() == 5
-
-
-def test_merged_heads_begin_the_next_task_anew() -> None:
-    method = make(novel=3)
-    first, second = make_tasks(["a", "b"], ["c"])
-    method.begin_task(first)
-    method.open_K[4] = False
-    old_KD = method.head.classifier.weight_KD.detach().clone()
-    method.begin_task(second)
-    new_KD = method.head.classifier.weight_KD.detach()
-    assert method.open_K.tolist() == [True] * 7
-    assert torch.equal(new_KD[[0, 1, 2, 4, 6]], old_KD[[0, 1, 2, 3, 5]])
-    others_KD = torch.cat([old_KD, new_KD[[0, 1, 2, 3, 4, 6]]])
-    assert (new_KD[5] != others_KD).any(dim=1).all()  # neither its old weights nor those of any other head
-
-
-def test_heads_stay_before_the_epoch_from_which_they_are_merged() -> None:
-    method = make(novel=5, merge_from=1)
-    method.losses(mixed_batch(method))
-    method.used_K.zero_()[3] = 9
-    method.on_train_epoch_end()
-    assert method.open_K.all()
 
 
 def train_on_toy(method: OpenWorld, stream: Stream, epochs: int = 30) -> dict[str, float]:

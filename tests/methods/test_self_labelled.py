@@ -8,15 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from continual_df.methods import CPL
 from continual_df.task import Rows
 from tests.made_up_tasks import make_batch, make_rows, make_tasks
-from tests.toy import TinyDetector
-
-
-def make(**kwargs: Any) -> Any:
-    torch.manual_seed(0)
-    return CPL(novel=2, detector=TinyDetector(), batch_size=6, two_views=False, dropout=0.0, **kwargs)
+from tests.open_world_methods import make
 
 
 def second_visit(self_labelled: float, names: tuple[str, ...] = ("a",)) -> Any:
