@@ -12,6 +12,7 @@ from continual_df.run_folder import RunFolder
 
 MAY_CHANGE = (
     "checkpoint.",
+    "data.init_args.cache_images",
     "data.init_args.changed_files",
     "data.init_args.num_workers",
     "data.num_workers",

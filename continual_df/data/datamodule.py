@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 
 from continual_df.data.dataset import DrawDataset, RowDataset
 from continual_df.data.frame_table import DEV_TEST, concat_tables
-from continual_df.data.images import ImageSource, TableImages, drop_unreadable, refuse_sizes
+from continual_df.data.images import CachedImages, ImageSource, TableImages, drop_unreadable, refuse_sizes
 from continual_df.data.own_scores import own_scores
 from continual_df.data.pixels import Channels
 from continual_df.data.readers import Reader
@@ -27,7 +27,7 @@ from continual_df.data.table_digest import refuse_other_table
 from continual_df.data.table_splits import SplitSettings, make_splits
 from continual_df.data.task_order import Named, TaskOrder, arrange, check_order
 from continual_df.data.verify import ChangedFiles, verify_files
-from continual_df.errors import LeakError, StreamError
+from continual_df.errors import ConfigError, LeakError, StreamError
 from continual_df.ranks import rank_and_size
 from continual_df.task import Rows
 
@@ -192,6 +192,8 @@ class ForgeryStream(StreamDataModule):
         split_seed: Seed of splits, sub-samples and missing labels; apart from ``seed``, so that seeds share their data.
         channels: 3 for RGB, 1 for grey.
         check_images: Decode every image once before training, so that none fails in mid-run.
+        cache_images: Keep each image in memory once it is decoded, 3 bytes a pixel as it is stored (or 1): for small images and a
+            fast detector, and for ``num_workers`` 0, since a worker's memory goes with it.
         max_unreadable: Largest share of unreadable images that is left out (counted and listed) before the run stops.
         changed_files: Where the tables hold hashes, every file is read and compared before training: ``refuse`` the run
             if one changed, ``warn`` and train on the files as they are, or ``ignore``: compare nothing.
@@ -222,6 +224,7 @@ class ForgeryStream(StreamDataModule):
         split_seed: int = 0,
         channels: Channels = 3,
         check_images: bool = True,
+        cache_images: bool = False,
         max_unreadable: float = 0.01,
         changed_files: ChangedFiles = "refuse",
         hash_files: bool = False,
@@ -229,6 +232,11 @@ class ForgeryStream(StreamDataModule):
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(**kwargs)
+        if cache_images and self.num_workers:
+            raise ConfigError(
+                f"cache_images keeps images in the process that trains, but num_workers is {self.num_workers}, and workers decode "
+                "for themselves: set data.init_args.num_workers to 0, or cache_images to false."
+            )
         self.stream_name = name
         self.tables, self.tasks, self.reals, self.real_domain = tables, tasks, reals, real_domain
         self.order, self.evaluate_on, self.split_seed = check_order(order), evaluate_on, split_seed
@@ -239,6 +247,7 @@ class ForgeryStream(StreamDataModule):
         )
         self.reveal_unlabelled = reveal_unlabelled
         self.channels, self.check_images, self.max_unreadable = channels, check_images, max_unreadable
+        self.cache_images = cache_images
         self.changed_files, self.hash_files, self.table_digest = changed_files, hash_files, table_digest
 
     def build(self) -> tuple[Stream, ImageSource]:
@@ -272,7 +281,8 @@ class ForgeryStream(StreamDataModule):
             evaluate_on=self.evaluate_on,
         )
         stream.name, stream.order = self.stream_name, order
-        return stream, TableImages(table, self.channels)
+        images = TableImages(table, self.channels)
+        return stream, CachedImages(images) if self.cache_images else images
 
     def _ordered(self) -> tuple[list[TaskSpec], dict[str, Any]]:
         """Return the tasks in the order that is asked for, and what it came from, for ``stream.json``."""

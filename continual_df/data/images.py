@@ -48,6 +48,24 @@ class TableImages:
         return decode_image(self.root / self.paths[sample], self.channels)
 
 
+class CachedImages:
+    """The images of ``source``, each decoded when it is first asked for and kept in memory by this process.
+
+    Args:
+        source: Where the pixels come from.
+    """
+
+    def __init__(self, source: ImageSource) -> None:
+        self.source = source
+        self.kept: dict[int, Tensor] = {}
+
+    def __call__(self, sample: int) -> Tensor:
+        """Return a copy of the image of row ``sample``, (C, H, W) uint8: a transform may write into it."""
+        if sample not in self.kept:
+            self.kept[sample] = self.source(sample)
+        return self.kept[sample].clone()
+
+
 Size = tuple[int, int]
 """Height and width."""
 

@@ -75,7 +75,8 @@ class TimmDetector(Detector):
         pretrain_flops: FLOPs that training these weights has cost, for the ledger's phase ``pretrain``.
         in_chans: Channels of the images: 3 RGB, 1 grey; pretrained stems are summed over channels.
         residual: Look at neighbour residuals instead of pixels (NPR); lets small models learn from little data.
-        channels_last: Memory format; up to twice as fast for depth-wise backbones on a CPU.
+        channels_last: Memory format; up to twice as fast for depth-wise backbones on a CPU. On a GPU in float32 it gains nothing,
+            and the first batch of each size takes seconds (docs/clusters.md).
         drop_rate: Dropout on the pooled vector, in [0, 1).
         img_size: Side of the images, for backbones that must know it (ViT, Swin); the others take any size.
         model_args: Further arguments of ``timm.create_model``, such as ``{patch_size: 8, depth: 4}``.

@@ -17,7 +17,7 @@ from continual_df.data.images import decode_image
 from continual_df.data.readers import Reader, TableFile
 from continual_df.data.stream import HELD_OUT, Stream, TaskSpec
 from continual_df.data.task_order import TaskOrder
-from continual_df.errors import FrameTableError, StreamError, UnreadableImageError
+from continual_df.errors import ConfigError, FrameTableError, StreamError, UnreadableImageError
 from tests.toy import ToyData
 from tests.trees import WriteImage
 
@@ -129,6 +129,29 @@ def test_unreadable_images_say_so_in_mid_run_where_they_were_not_checked(frame: 
     data = stream_of(frame, tmp_path, check_images=False, max_unreadable=0.0)
     with pytest.raises(UnreadableImageError, match=r"real/0\.png' cannot be read as an image"):
         list(data.rows_dataloader(data.stream.rows(0, "train")))
+
+
+def test_a_cached_image_is_read_once_and_stays_as_it_was_whatever_a_transform_writes_into_it(
+    frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    plain, cached = stream_of(frame, tmp_path), stream_of(frame, tmp_path, cache_images=True)
+    rows = plain.stream.rows(0, "train")
+    assert rows.num
+    assert cached.stream.rows(0, "train").sample.tolist() == rows.sample.tolist()
+    first = [plain.images(sample) for sample in rows.sample.tolist()]
+    for sample in rows.sample.tolist():
+        cached.images(sample).zero_()
+        (tmp_path / plain.stream.table.frame.loc[sample, "path"]).unlink()
+    assert all(
+        torch.equal(cached.images(sample), image) for sample, image in zip(rows.sample.tolist(), first, strict=True)
+    )
+    with pytest.raises(UnreadableImageError):
+        plain.images(int(rows.sample[0]))
+
+
+def test_images_cannot_be_cached_in_workers(frame: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"num_workers is 2.*set data\.init_args\.num_workers to 0"):
+        stream_of(frame, tmp_path, cache_images=True, num_workers=2)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp"])
