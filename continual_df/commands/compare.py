@@ -62,6 +62,11 @@ def main(argv: list[str]) -> int:
         default="auc",
         help="metric whose shortfall from 1 is the error: auc, acc or top1 (default: auc)",
     )
+    parser.add_argument(
+        "--sort",
+        metavar="COLUMN",
+        help="column of runs.csv by whose mean the methods stand in order, best first (default: as given)",
+    )
     arguments = parser.parse_args(argv)
     if arguments.draws < 0:
         raise ConfigError(f"--draws {arguments.draws} is negative. Give the number of draws, or 0 for no bootstrap.")
@@ -74,10 +79,14 @@ def main(argv: list[str]) -> int:
     from continual_df.commands.cost_columns import cost_notes
     from continual_df.commands.differences import find_differences
     from continual_df.commands.finished_runs import find_finished
-    from continual_df.evaluation.comparison import compare_rows, describe_difference
+    from continual_df.evaluation.comparison import RANKED_BY, compare_rows, describe_difference
 
+    if arguments.sort not in (None, *RANKED_BY):
+        raise ConfigError(f"--sort '{arguments.sort}' is not known. Use one of {', '.join(RANKED_BY)}.")
     runs = find_finished(arguments.runs)
     comparisons = compare_rows(runs.rows, runs.details)
+    if arguments.sort is not None:
+        comparisons = [comparison.ranked(arguments.sort) for comparison in comparisons]
     methods = {method.name: None for comparison in comparisons for method in comparison.methods}
     for flag, name in (("--baseline", arguments.baseline), ("--reference", arguments.reference)):
         if name is not None and name not in methods:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,9 @@ COSTS = (
 )
 FINAL = "final_auc"
 LOWER_IS_BETTER = ("forgetting", *COSTS)
+RANKED_BY = (*SCORES, *ATTRIBUTION, *COSTS)
+"""Columns that methods can be `StreamComparison.ranked` by."""
+
 WHOLE = ("memory_images", SECONDS)
 """Costs that are shown as whole numbers; of the others, three digits in all."""
 
@@ -86,7 +89,7 @@ class StreamComparison:
         title: Name of the stream; no other stream has it.
         stream_hash: Hash of the membership.
         tasks: Names of the tasks in order.
-        methods: The methods in order of first appearance.
+        methods: The methods in order of first appearance, or of what they are `ranked` by.
     """
 
     title: str
@@ -127,6 +130,16 @@ class StreamComparison:
     def _measured(self, quantities: list[Quantity]) -> bool:
         """Return whether any method has any of ``quantities``."""
         return any(method.spread(quantity).num for method in self.methods for quantity in quantities)
+
+    def ranked(self, name: str) -> StreamComparison:
+        """Return the comparison with its methods by their mean of the column ``name``, best first; those without it come last."""
+        sign = 1 if name in LOWER_IS_BETTER else -1
+
+        def place(method: MethodRows) -> tuple[bool, float]:
+            mean = method.spread(Quantity(name)).mean
+            return mean is None, 0.0 if mean is None else sign * mean
+
+        return replace(self, methods=sorted(self.methods, key=place))
 
     def best(self, quantity: Quantity) -> list[bool]:
         """Return for each method whether none is better, to the digits of `rounded`.

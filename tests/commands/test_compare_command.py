@@ -209,6 +209,19 @@ def test_rows_alone_make_the_same_tables_without_the_bootstrap(
     assert len(pd.read_csv(tmp_path / "later/differences.csv")) == 0
 
 
+def test_methods_can_stand_in_order_of_a_column(two_methods: Path, tmp_path: Path) -> None:
+    orders = {}
+    for column in ("average_auc", "train_flops"):
+        assert compare(two_methods, "--out", tmp_path / column, "--draws", 0, "--sort", column) == 0
+        table = pd.read_csv(tmp_path / column / "runs.csv").groupby("method")[column].mean()
+        lines = (tmp_path / column / "comparison.md").read_text().splitlines()
+        orders[column] = [name for line in lines for name in table.index if line.startswith(f"| {name} |")][
+            : len(table)
+        ]
+        assert orders[column] == table.sort_values(ascending=column == "train_flops").index.tolist()
+    assert orders["average_auc"] != orders["train_flops"]
+
+
 def test_row_of_a_folder_that_is_named_too_counts_once_and_names_the_method(
     two_methods: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -284,6 +297,7 @@ def test_wrong_arguments_are_one_sentence(
             "--baseline 'Brick' is not among the methods. Use one of Finetune, Replay.",
         ),
         ([two_methods, "--draws", "-1"], "--draws -1 is negative."),
+        ([two_methods, "--sort", "auc"], "--sort 'auc' is not known. Use one of average_auc,"),
         ([tmp_path / "absent"], "is not a folder"),
         ([tmp_path / "absent.csv"], "absent.csv: cannot be read"),
     ):

@@ -80,6 +80,24 @@ def test_best_is_highest_for_scores_and_lowest_for_forgetting_and_costs() -> Non
         assert best[Quantity(name)] == [True, False]
 
 
+def test_methods_stand_in_order_of_a_column_best_first_and_those_without_it_last() -> None:
+    rows = [
+        row("unmeasured", average_auc=None, forgetting=None),
+        row("low", average_auc=0.6, forgetting=0.3),
+        row("high", 0, average_auc=0.7, forgetting=0.1),
+        row("high", 1, average_auc=0.9, forgetting=0.2),
+        row("middle", average_auc=0.7, forgetting=0.05),
+    ]
+    (comparison,) = compare(*rows)
+
+    def order(name: str) -> list[str]:
+        return [method.name for method in comparison.ranked(name).methods]
+
+    assert order("average_auc") == ["high", "middle", "low", "unmeasured"]
+    assert order("forgetting") == ["middle", "high", "low", "unmeasured"]
+    assert [method.name for method in comparison.methods] == ["unmeasured", "low", "high", "middle"]
+
+
 def test_best_are_all_that_are_equal_as_printed() -> None:
     comparison = compare(
         row("a", average_auc=0.8001, train_flops=1.2341e12, forgetting=0.2),
