@@ -16,6 +16,7 @@ MAY_CHANGE = (
     "data.init_args.changed_files",
     "data.init_args.num_workers",
     "data.num_workers",
+    "model.init_args.detector.init_args.channels_last",
     "trainer.accelerator",
     "trainer.devices",
     "trainer.enable_progress_bar",

@@ -233,7 +233,7 @@ def test_where_the_data_lies_and_how_a_run_is_watched_is_not_its_recipe(grid: Gr
 
     def move(config: dict[str, Any]) -> None:
         config["data"]["init_args"]["tables"][0]["init_args"]["path"] = str(grid.folder / "moved.parquet")
-        config["data"]["init_args"]["num_workers"] = 3
+        config["data"]["init_args"] |= {"num_workers": 3, "cache_images": True}
         config["trainer"] = {"enable_progress_bar": True}
         config["checkpoint"] = {"keep": 7}
 
