@@ -50,9 +50,9 @@ def main() -> None:
                 pass
             if number:
                 speed[cached].append(images / (time.perf_counter() - begin))
-    plain, cached = statistics.median(speed[False]), statistics.median(speed[True])
+    plain, kept = statistics.median(speed[False]), statistics.median(speed[True])
     print(
-        f"{images} images: {plain:.0f} a second decoded each time, {cached:.0f} cached, {cached / plain:.2f} times as many"
+        f"{images} images: {plain:.0f} a second decoded each time, {kept:.0f} cached, {kept / plain:.2f} times as many"
     )
 
 
