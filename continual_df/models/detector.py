@@ -78,6 +78,7 @@ class TimmDetector(Detector):
         channels_last: Memory format; up to twice as fast for depth-wise backbones on a CPU. On a GPU in float32 it gains nothing,
             and the first batch of each size takes seconds (docs/clusters.md).
         drop_rate: Dropout on the pooled vector, in [0, 1).
+        frozen_stages: Early stages that stay as they start, batch statistics included (`freeze_stages`); 0: none.
         img_size: Side of the images, for backbones that must know it (ViT, Swin); the others take any size.
         model_args: Further arguments of ``timm.create_model``, such as ``{patch_size: 8, depth: 4}``.
 
@@ -99,6 +100,7 @@ class TimmDetector(Detector):
         residual: bool = False,
         channels_last: bool = False,
         drop_rate: float = 0.0,
+        frozen_stages: int = 0,
         img_size: int | None = None,
         model_args: dict[str, Any] | None = None,
     ) -> None:
@@ -131,6 +133,8 @@ class TimmDetector(Detector):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
         self.channels_last = channels_last
         self.frozen: list[nn.Module] = []
+        if frozen_stages:
+            self.freeze_stages(frozen_stages)
         if channels_last:
             self.to(memory_format=torch.channels_last)
 
@@ -142,13 +146,18 @@ class TimmDetector(Detector):
     def freeze_stages(self, num: int) -> None:
         """Train the first ``num`` stages no more, and leave their batch statistics; the stem is the first.
 
+        Stages that are frozen already stay so.
+
         Raises:
-            ConfigError: If the backbone has no more than ``num`` stages.
+            ConfigError: If the backbone has no more than ``num`` stages, or ``num`` is negative.
         """
         names = group_modules(self.backbone, self.backbone.group_matcher(coarse=True))
-        if num >= len(names):
-            raise ConfigError(f"frozen_stages is {num}, but the backbone has {len(names)} stages: freeze fewer.")
-        self.frozen = [self.backbone.get_submodule(name) for stage in range(num) for name in names[stage]]
+        if not 0 <= num < len(names):
+            raise ConfigError(
+                f"frozen_stages is {num}, but the backbone has {len(names)} stages: freeze from 0 to {len(names) - 1}."
+            )
+        early = [self.backbone.get_submodule(name) for stage in range(num) for name in names[stage]]
+        self.frozen += [module for module in early if module not in self.frozen]
         for module in self.frozen:
             module.requires_grad_(False)
         self.train(self.training)

@@ -61,9 +61,10 @@ def test_a_ridge_head_gives_each_domain_the_same_say_and_ranks_as_its_normal_equ
 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet"])
-def test_frozen_stages_get_no_gradient_and_keep_their_statistics(backbone: str) -> None:
-    detector = TimmDetector(backbone, img_size=None).train()
-    detector.freeze_stages(2)
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_frozen_stages_get_no_gradient_and_keep_their_statistics(backbone: str, from_the_start: bool) -> None:
+    detector = TimmDetector(backbone, frozen_stages=2 if from_the_start else 0).train()
+    detector.freeze_stages(1 if from_the_start else 2)  # fewer than are frozen already: those stay
     before = {name: value.clone() for name, value in detector.state_dict().items()}
     detector(torch.rand(4, 3, 64, 64)).pooled_BD.square().sum().backward()
     frozen = [name for name, parameter in detector.named_parameters() if not parameter.requires_grad]
@@ -77,7 +78,10 @@ def test_frozen_stages_get_no_gradient_and_keep_their_statistics(backbone: str) 
 
 
 def test_too_many_stages_or_a_detector_without_any_are_refused() -> None:
-    with pytest.raises(ConfigError, match="frozen_stages is 99, but the backbone has 5 stages"):
-        TimmDetector("test_resnet").freeze_stages(99)
+    for wrong in (99, -1):
+        with pytest.raises(
+            ConfigError, match=f"frozen_stages is {wrong}, but the backbone has 5 stages: freeze from 0 to 4"
+        ):
+            TimmDetector("test_resnet", frozen_stages=wrong)
     with pytest.raises(ConfigError, match="TinyDetector has no stages that could be frozen"):
         TinyDetector().freeze_stages(1)
