@@ -1,4 +1,4 @@
-"""What a run's row says of attribution: scores over all test images, and three of them inside each source."""
+"""What a run's row says of attribution: scores over all test images, and some of them inside each source."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ATTRIBUTION = {
 """Column of the row -> its key among the scores of `open_world_results`."""
 
 SOURCES = "attribution_by_source"
-"""Column of the scores inside each source, such as ``celeba:0.9::0.9|ffhq:0.5:0.4:0.5``."""
+"""Column of the scores inside each source, such as ``celeba:0.9:::0.9|ffhq:0.5:0.4:0.3:0.5``."""
 
-SOURCE_SCORES = ("known_acc", "novel_acc_v2", "all_acc")
+SOURCE_SCORES = ("known_acc", "novel_acc_v2", "novel_acc_strict", "all_acc")
 """What stands behind the name of a source, in this order; empty where not measured."""
 
 

@@ -22,8 +22,9 @@ def result(number: int = 2, **sources: dict[str, Any]) -> dict[str, Any]:
     return {"tasks": [{}, {}], "open_world": {"rows": rows}}
 
 
-def inside(num_images: int, known: float | None, novel: float | None, all_: float | None) -> dict[str, Any]:
-    return {"num_images": num_images, "known_acc": known, "novel_acc_v2": novel, "all_acc": all_}
+def inside(num_images: int, *scores: float | None) -> dict[str, Any]:
+    names = ("known_acc", "novel_acc_v2", "novel_acc_strict", "all_acc")
+    return {"num_images": num_images, **dict(zip(names, scores, strict=True))}
 
 
 def test_row_of_a_run_holds_its_scores_after_the_last_task(tmp_path: Path) -> None:
@@ -50,21 +51,23 @@ def test_scores_of_an_earlier_task_are_not_those_after_the_last() -> None:
 
 
 def test_sources_come_back_as_they_were_written() -> None:
-    sources = {"celeba": inside(12, 0.9, None, 0.25), "ff|hq:2": inside(8, 0.5, 0.123456789, None)}
+    sources = {"celeba": inside(12, 0.9, None, None, 0.25), "ff|hq:2": inside(8, 0.5, 0.123456789, 0.0, None)}
     text = attribution_columns(result(2, **sources))[SOURCES]
-    assert text == "celeba:0.900000::0.250000|ff/hq/2:0.500000:0.123457:"
+    assert text == "celeba:0.900000:::0.250000|ff/hq/2:0.500000:0.123457:0.000000:"
     assert parse_sources(str(text)) == {
-        "celeba": {"known_acc": 0.9, "novel_acc_v2": None, "all_acc": 0.25},
-        "ff/hq/2": {"known_acc": 0.5, "novel_acc_v2": 0.123457, "all_acc": None},
+        "celeba": {"known_acc": 0.9, "novel_acc_v2": None, "novel_acc_strict": None, "all_acc": 0.25},
+        "ff/hq/2": {"known_acc": 0.5, "novel_acc_v2": 0.123457, "novel_acc_strict": 0.0, "all_acc": None},
     }
     assert parse_sources("") == {}
 
 
 def test_a_single_source_says_nothing_more() -> None:
-    assert attribution_columns(result(2, orl=inside(20, 0.5, 0.5, 0.5)))[SOURCES] == ""
+    assert attribution_columns(result(2, orl=inside(20, 0.5, 0.5, 0.5, 0.5)))[SOURCES] == ""
 
 
-@pytest.mark.parametrize("text", ["a", "a:1:2", "a:1:2:3:4", ":1:2:3", "a:1:2:x", "a:1:2:nan", "a:1:2:3|a:1:2:3"])
+@pytest.mark.parametrize(
+    "text", ["a", "a:1:2:3", "a:1:2:3:4:5", ":1:2:3:4", "a:1:2:3:x", "a:1:2:3:nan", "a:1:2:3:4|a:1:2:3:4"]
+)
 def test_what_is_no_list_of_sources_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected|could not convert"):
         parse_sources(text)

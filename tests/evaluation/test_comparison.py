@@ -114,8 +114,8 @@ def test_best_are_all_that_are_equal_as_printed() -> None:
 
 def test_attribution_is_compared_over_all_images_and_inside_each_source() -> None:
     rows = [
-        row("CPL", 0, known_acc=0.9, attribution_by_source="ffhq:0.5:0.4:0.45|celeba:0.9::0.9"),
-        row("CPL", 1, known_acc=0.8, attribution_by_source="ffhq:0.7:0.6:0.65"),
+        row("CPL", 0, known_acc=0.9, attribution_by_source="ffhq:0.5:0.4:0.3:0.45|celeba:0.9:::0.9"),
+        row("CPL", 1, known_acc=0.8, attribution_by_source="ffhq:0.7:0.6:0.2:0.65"),
         row("Joint", 0, **dict.fromkeys(ATTRIBUTION), attribution_by_source=""),
     ]
     comparison = compare(*rows)[0]
@@ -123,6 +123,7 @@ def test_attribution_is_compared_over_all_images_and_inside_each_source() -> Non
     assert [quantity.name for quantity in comparison.attribution()] == list(ATTRIBUTION)
     assert cpl.spread(Quantity("known_acc")) == pytest.approx((0.85, 0.0707107, 2))
     assert cpl.spread(Quantity("novel_acc_v2", source="ffhq")) == pytest.approx((0.5, 0.1414214, 2))
+    assert cpl.spread(Quantity("novel_acc_strict", source="ffhq")) == pytest.approx((0.25, 0.0707107, 2))
     assert cpl.spread(Quantity("novel_acc_v2", source="celeba")) == (None, None, 0)
     assert cpl.spread(Quantity("known_acc", source="celeba")) == (0.9, None, 1)
     assert joint.spread(Quantity("known_acc")) == joint.spread(Quantity("known_acc", source="ffhq")) == (None, None, 0)
