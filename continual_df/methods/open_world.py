@@ -77,6 +77,7 @@ class OpenWorld(Method):
             over the unlabelled rows of the last epoch (ORCA, Cao et al., 2022, arXiv:2102.03526). In units of the scale, where
             there is one.
         two_views: Look at two views of each image, the second one made by ``second_view`` of the stream.
+        both_views: Whether the cross-entropy and the regulariser look at both views, where there are two, not at the first alone.
         regulariser: Weight of the regulariser.
         novel_share: Share of unlabelled images that are of unknown methods, where it is known: the prior is then that of
             `known_prior`; None: a uniform one.
@@ -107,6 +108,7 @@ class OpenWorld(Method):
         supervised: float = 1.0,
         margin: float | Literal["adaptive"] = 0.2,
         two_views: bool = False,
+        both_views: bool = False,
         regulariser: float = 1.0,
         novel_share: float | None = None,
         merge_from: int | None = None,
@@ -126,7 +128,7 @@ class OpenWorld(Method):
         self.novel, self.margin, self.supervised = novel, margin, supervised
         self.self_labelled = self_labelled
         self.chosen = Rows.empty()  # unlabelled rows that have a head as their label in this task
-        self.views = 2 if two_views else 1
+        self.views, self.both_views = 2 if two_views else 1, both_views
         self.unlabelled_per_batch = self.batch_size if unlabelled_per_batch is None else unlabelled_per_batch
         self.regulariser, self.novel_share, self.merge_from = regulariser, novel_share, merge_from
         self.register_buffer("open_K", torch.ones(0, dtype=torch.bool))  # heads that have not been merged into others
@@ -255,7 +257,7 @@ class OpenWorld(Method):
         terms = {"supervised": self.supervised * self._supervised(views), **self.open_terms(views)}
         if self.regulariser:
             weight = 0.0 if self.labels_alone else self.regulariser
-            terms["regulariser"] = weight * mean_entropy(views.logit_BK, self._prior_now())
+            terms["regulariser"] = weight * mean_entropy(self._told(views)[0], self._prior_now())
         own = Features(*(feature[: len(batch["label"])] for feature in features))
         return {**terms, **self.kept_terms(own, batch), **self.detector.auxiliary_loss(own, batch)}
 
@@ -267,8 +269,16 @@ class OpenWorld(Method):
             self.unsure_2 += torch.stack([uncertainty(unlabelled_UK), torch.ones_like(self.unsure)])
             self.used_K += unlabelled_UK.argmax(dim=1).bincount(minlength=len(self.used_K))
         margin = adaptive_margin(float(self.unsure)) if self.margin == "adaptive" else self.margin
-        loss_L = margin_cross_entropy(views.logit_BK[labelled_B], views.class_B[labelled_B], margin, self.scale or 1.0)
+        logit_NK, class_N = self._told(views)
+        labelled_N = class_N >= 0
+        loss_L = margin_cross_entropy(logit_NK[labelled_N], class_N[labelled_N], margin, self.scale or 1.0)
         return loss_L.sum() / max(len(loss_L), 1)
+
+    def _told(self, views: Views) -> tuple[Tensor, Tensor]:
+        """Return the logits that the cross-entropy and the regulariser look at, and their classes."""
+        if self.both_views:
+            return torch.cat([views.logit_BK, views.other_BK]), views.class_B.repeat(2)
+        return views.logit_BK, views.class_B
 
     def on_train_epoch_end(self) -> None:
         """Set how unsure the epoch was, and merge heads of little use."""

@@ -12,7 +12,7 @@ from continual_df.methods.open_world import OpenWorld, Views
 
 
 class SimGCD(OpenWorld):
-    """SimGCD: ``loss = (1 - w) (CE + SupCon)(labelled) + w (distillation + InfoNCE)(all) + regulariser KL(mean p || prior)``.
+    """SimGCD: ``loss = (1 - w) (CE + SupCon)(labelled) + w (distillation + InfoNCE + regulariser KL(mean p || prior))(all)``.
 
     The distillation is the cross-entropy of each view with the other one's softmax at a temperature that falls from .7 to .4 of
     the logits' own. Wen et al., 2023, arXiv:2211.11727. Differs from it: contrasts are of the normalised features, without a
@@ -22,8 +22,9 @@ class SimGCD(OpenWorld):
         unsupervised: The w of the formula, in [0, 1].
         warmup_epochs: Epochs in which the temperature falls.
         scale: Of the cosines that are the logits.
-        regulariser: Weight of the regulariser.
+        regulariser: Weight of the regulariser within the unsupervised part.
         two_views: Look at two views of each image, the second one made by ``second_view`` of the stream.
+        both_views: Whether the cross-entropy and the regulariser look at both.
         margin: What is added to the true logit of a labelled row.
         **kwargs: Those of `OpenWorld`.
     """
@@ -36,12 +37,16 @@ class SimGCD(OpenWorld):
         scale: float = 10.0,
         regulariser: float = 2.0,
         two_views: bool = True,
+        both_views: bool = True,
         margin: float = 0.0,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         if not 0 <= unsupervised <= 1:
             raise ValueError(f"unsupervised must be in [0, 1], got {unsupervised}")
-        super().__init__(scale=scale, regulariser=regulariser, two_views=two_views, margin=margin, **kwargs)
+        regulariser *= unsupervised
+        super().__init__(
+            scale=scale, regulariser=regulariser, two_views=two_views, both_views=both_views, margin=margin, **kwargs
+        )
         self.supervised *= 1 - unsupervised
         self.unsupervised, self.warmup_epochs = unsupervised, warmup_epochs
 

@@ -233,9 +233,20 @@ def test_pseudo_labels_of_rejected_rows_do_not_count_unless_they_are_not_gated(m
     assert float(free.losses(mixed_batch(free))["pseudo"]) > 0
 
 
-def test_sim_gcd_weighs_labelled_and_unlabelled_terms() -> None:
-    method = make(SimGCD, unsupervised=0.65)
-    assert method.supervised == pytest.approx(0.35)
+def test_sim_gcd_weighs_its_terms_as_published_and_looks_at_both_views() -> None:
+    method = make(SimGCD, two_views=True, warmup_epochs=1)
+    batch = mixed_batch(method, second=True)
+    seen: list[Views] = []
+    own_terms = method.open_terms
+    method.open_terms = lambda views: seen.append(views) or own_terms(views)  # type: ignore[func-returns-value]
+    terms = method.losses(batch)
+    (views,) = seen
+    log_p_VBK = torch.stack([views.logit_BK, views.other_BK]).log_softmax(dim=2)
+    mean_K = log_p_VBK.exp().mean(dim=(0, 1))
+    cross_entropy = -log_p_VBK[:, torch.arange(6), views.class_B[:6]].mean()
+    unused = math.log(5) + (mean_K * mean_K.log()).sum()
+    torch.testing.assert_close(terms["supervised"], 0.35 * cross_entropy)
+    torch.testing.assert_close(terms["regulariser"], 0.65 * 2.0 * unused)
     with pytest.raises(ValueError, match="unsupervised"):
         make(SimGCD, unsupervised=1.5)
 
