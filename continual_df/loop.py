@@ -173,6 +173,8 @@ class _Loop:
         note_parameters(state.ledger, self.method)
         trials: list[Record] = []
         if self.search is None:
+            if saved is not None:  # the plan may follow from what the method found when it met the task
+                self.method.load_state_dict(load_checkpoint(saved)["state_dict"])
             self.data.begin_task(task.index, self.method.batch_plan(task, seen), self.method.validation_rows())
             with self._explained(task):
                 trainer.fit(self.method, datamodule=self.data, ckpt_path=saved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,21 @@ def test_a_search_that_is_killed_within_a_trial_ends_as_if_it_had_not_been(
     for share in (0.3, 0.5):
         assert runs.resume("twice", call=int(share * runs.whole.calls)).status == -signal.SIGKILL, runs.log("twice")
     runs.check("twice")
+
+
+def test_labels_that_a_method_gave_itself_are_trained_on_after_a_kill_within_the_task(
+    fork_server: ForkServer, small_table: Path, tmp_path: Path
+) -> None:
+    config = small_config(small_table, "CPL", callbacks=[])
+    config["model"]["init_args"]["self_labelled"] = 0.5
+    stage = {"methods": ["columns"], "unlabelled": ["smooth"], "labelled": 0.5}
+    config["data"]["init_args"]["tasks"] = [{**stage, "name": "first"}, {**stage, "name": "second"}]
+    runs = SmallRuns(fork_server, tmp_path, config)
+    labels = json.loads((tmp_path / "whole" / "tasks" / "2" / "pseudo_labels.json").read_text())
+    assert labels["sample"]
+    assert runs.resume("killed", call=int(0.6 * runs.whole.calls)).status == -signal.SIGKILL, runs.log("killed")
+    assert list((tmp_path / "killed" / "steps" / "2").glob("step_*"))
+    runs.check("killed")
 
 
 def test_two_kills_at_random_writes_leave_no_trace(runs: SmallRuns) -> None:
