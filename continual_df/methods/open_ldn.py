@@ -48,15 +48,15 @@ class OpenLDNLike(OpenWorld):
     def open_terms(self, views: Views) -> dict[str, Tensor]:
         """Return the terms of pairs, pseudo-labels and the network."""
         labelled_B = views.labelled_B
-        alike_BB = self.similarity_net(views.global_BD.detach())
-        alike_LL = alike_BB[labelled_B][:, labelled_B]
+        logit_BB = self.similarity_net(views.global_BD.detach()).float()
+        logit_LL = logit_BB[labelled_B][:, labelled_B]
         class_L = views.class_B[labelled_B]
-        same_LL = (class_L[:, None] == class_L).to(alike_LL)
+        same_LL = (class_L[:, None] == class_L).to(logit_LL)
         logit_UK, other_UK = views.logit_BK[~labelled_B], views.other_BK[~labelled_B]
         pseudo_U = pseudo_label_loss(other_UK, self.labeller(logit_UK))
-        similarity = F.binary_cross_entropy(alike_LL.float(), same_LL.float(), reduction="sum")
+        similarity = F.binary_cross_entropy_with_logits(logit_LL, same_LL, reduction="sum")
         return {
-            "pair": self.pair * pair_similarity(views.logit_BK, alike_BB.detach()).mean(),
+            "pair": self.pair * pair_similarity(views.logit_BK, logit_BB.detach().sigmoid()).mean(),
             "pseudo": self.pseudo * pseudo_U.sum() / max(len(pseudo_U), 1),
             "similarity": self.similarity * similarity / max(same_LL.numel(), 1),
         }

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class SimilarityNet(nn.Module):
-    """``sigmoid(v . relu(A f_i + B f_j + b) + c)`` of any two rows: a perceptron on both features one after the other.
+    """``v . relu(A f_i + B f_j + b) + c`` of any two rows, whose sigmoid says how alike they are: a perceptron on both features one after the other.
 
     Rizve et al., 2022, arXiv:2207.02261. It is not symmetric. A and B are applied to rows, not to pairs, so that no pair of
     features is ever put together.
@@ -23,7 +23,7 @@ class SimilarityNet(nn.Module):
         self.output = nn.Linear(num_hidden, 1)
 
     def forward(self, feature_BD: Tensor) -> Tensor:
-        """Return similarity_BB, within (0, 1), of row i with column j."""
+        """Return logit_BB of row i with column j."""
         hidden_BBH = (self.first(feature_BD)[:, None] + self.second(feature_BD)).relu()
-        similarity_BB: Tensor = self.output(hidden_BBH).squeeze(2).sigmoid()
-        return similarity_BB
+        logit_BB: Tensor = self.output(hidden_BBH).squeeze(2)
+        return logit_BB
