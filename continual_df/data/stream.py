@@ -95,7 +95,8 @@ class Stream:
         else:
             ids = self.tasks[task].class_ids if task != HELD_OUT else self.tasks[-1].class_ids
             if split == "unlabelled":
-                ids = {**{name: len(self.tasks[-1].class_ids) + i for i, name in enumerate(self.held_out)}, **ids}
+                unnamed = [name for name in self.tasks[task].unlabelled if name not in ids]
+                ids = {**ids, **{name: len(ids) + number for number, name in enumerate(unnamed)}}
             label = frame["label"].to_numpy()
             method = class_names(frame, self.names).map(ids).fillna(UNKNOWN).to_numpy()
         columns = (member["sample"].to_numpy(), label, method, np.full(len(member), task))
@@ -205,6 +206,11 @@ def build_stream(
     ]
     if not specs:
         raise StreamError("The stream has no task: name at least one in data.init_args.tasks.")
+    if reveal and len(specs) > 1:
+        raise StreamError(
+            f"reveal_unlabelled is the upper bound of one task, but the stream has {len(specs)}, along which heads move: name "
+            "all methods in one task, or set data.init_args.reveal_unlabelled to false."
+        )
     kind = class_names(frame, [name for spec in specs for name in (*spec.methods, *spec.unlabelled)] + held)
     _check_methods(kind, specs, held)
     _check_counts(kind, counts or {})

@@ -193,6 +193,18 @@ def test_revealed_labels_are_those_of_the_classes_that_no_task_names() -> None:
     assert sorted(set(zip(rows.label.tolist(), rows.method.tolist(), strict=True))) == [(0, 0), (1, 1), (1, 2)]
 
 
+def test_revealed_ids_are_those_of_the_first_novel_heads_whatever_is_held_out() -> None:
+    made = table({"a": "x", "b": "x", "c": "x"}, {"x": 12})
+    rows = build_stream(made, [TaskSpec(["a"], unlabelled=["c"])], held_out=["b"], reveal=True).rows(0, "unlabelled")
+    assert set(rows.method.tolist()) == {2}
+
+
+def test_labels_of_several_tasks_are_not_revealed() -> None:
+    specs = [TaskSpec(["a"], unlabelled=["b"]), TaskSpec(["b"])]
+    with pytest.raises(StreamError, match="reveal_unlabelled is the upper bound of one task, but the stream has 2"):
+        build_stream(table({"a": "x", "b": "x"}, {"x": 12}), specs, reveal=True)
+
+
 def test_names_of_novel_methods_decide_nothing_but_what_is_tested() -> None:
     def train(first: str, second: str) -> list[list[int]]:
         made = table({"a": "x", "b": "x", "c": "x"}, {"x": 12})
