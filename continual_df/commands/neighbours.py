@@ -24,10 +24,14 @@ from continual_df.data.images import TableImages, decode_image
 from continual_df.data.stream import Stream
 from continual_df.errors import ConfigError
 from continual_df.extraction import Extraction
+from continual_df.methods.open_world_stream import FIRST_CLUSTER
 from continual_df.models.prototypes import PrototypeBank
 from continual_df.models.vector_search import exact_search
 from continual_df.stop_signals import StopSignals
 from continual_df.task import Rows
+
+FALSE_POSITIVES = 0.05
+"""Share of known images that may be called novel; one image where there are too few."""
 
 
 def main(argv: list[str]) -> int:
@@ -88,7 +92,7 @@ def main(argv: list[str]) -> int:
         if isinstance(bank, PrototypeBank):
             query_1D, class_ids = query_BD[row : row + 1], stream.tasks[number - 1].class_ids
             console.print(_prototypes_table(bank, query_1D, arguments.k, class_ids))
-            console.print(f"novelty to the known classes: {_novelty(bank, query_1D, class_ids)}")
+            console.print(f"novelty to the known classes: {_novelty(bank, query_1D, class_ids)}", soft_wrap=True)
     return 0
 
 
@@ -145,13 +149,17 @@ def _prototypes_table(bank: PrototypeBank, query_1D: Tensor, k: int, class_ids: 
     found = zip(similarity_1k[0].tolist(), id_1k[0].tolist(), bank.classes(id_1k)[0].tolist(), strict=True)
     for rank, (similarity, id, class_id) in enumerate(found, start=1):
         if id >= 0:
-            name = names.get(class_id, f"cluster {class_id}")
+            name = names.get(class_id, f"no name, head {max(names) + 1 + FIRST_CLUSTER - class_id}")
             table.add_row(str(rank), f"{similarity:.4f}", str(id), escape(name))
     return table
 
 
 def _novelty(bank: PrototypeBank, query_1D: Tensor, class_ids: dict[str, int]) -> str:
-    """Return the share of known validation images that are at least as near to a prototype of a known class."""
+    """Return the share of known validation images that are at least as near to a prototype of a known class, and what it means."""
     if not bank.calibration.calibrated:
         return "not calibrated"
-    return f"{float(bank.novelty(query_1D, list(class_ids.values()))):.3f}"
+    novelty = float(bank.novelty(query_1D, list(class_ids.values())))
+    rate = max(FALSE_POSITIVES, 1 / len(bank.calibration.known_N))
+    threshold = bank.calibration.threshold(rate)
+    verdict = "novel" if novelty > threshold else "not novel"
+    return f"{novelty:.3f}, {verdict} (at most {rate:.0%} of known images are above {threshold:.3f})"

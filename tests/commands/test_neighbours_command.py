@@ -16,6 +16,7 @@ from continual_df.commands import neighbours
 from continual_df.commands.run_models import RunModels
 from continual_df.data.frame_table import FrameTable, read_table, write_table
 from continual_df.methods import Finetune, Method
+from continual_df.methods.open_world_stream import FIRST_CLUSTER
 from continual_df.models.prototypes import PrototypeBank
 from continual_df.run_folder import RunFolder
 from tests.toy import TinyDetector
@@ -114,7 +115,7 @@ def test_neighbours_are_those_of_brute_force_with_method_source_and_tasks(
 def banked(monkeypatch: pytest.MonkeyPatch) -> PrototypeBank:
     """The bank that the run's method has from now on: one prototype of a known class, one of a cluster."""
     bank, restored = PrototypeBank(TinyDetector.num_features), RunModels.method
-    bank.add(torch.eye(8)[:2] - 0.5, torch.tensor([1, 77]))
+    bank.add(torch.eye(8)[:2] - 0.5, torch.tensor([1, FIRST_CLUSTER - 1]))
 
     def method(self: RunModels, number: int) -> Method:
         made = restored(self, number)
@@ -133,10 +134,12 @@ def test_prototypes_are_shown_where_the_method_keeps_some(
     cosine = [query @ p / np.linalg.norm(query) for p in banked.vector_KD.double().numpy()]
     banked.calibration.calibrate(torch.tensor([cosine[0] - 0.1, cosine[0] + 0.1, 1.0, 1.0]))
     out = printed(capsys, image, "--run", run, "--k", "3")
-    assert "novelty to the known classes: 0.700" in out  # three of four, and halfway to the fourth: 3.5 / 5
+    # three of four, and halfway to the fourth: 3.5 / 5
+    assert "novelty to the known classes: 0.700, novel (at most 25% of known images are above 0.600)" in out
     rows = rows_of(out)[3:]
     order = np.argsort(cosine)[::-1].tolist()
-    assert [(row[2], row[3]) for row in rows] == [(str(id), ("columns", "cluster 77")[id]) for id in order]
+    names = ("columns", "no name, head 4")  # after real and the classes of two tasks, the second novel head
+    assert [(row[2], row[3]) for row in rows] == [(str(id), names[id]) for id in order]
     assert [float(row[1]) for row in rows] == pytest.approx([cosine[id] for id in order], abs=1e-4)
 
 
