@@ -15,7 +15,7 @@ from continual_df.evaluation.image_sets import is_control
 from continual_df.evaluation.metrics import auc
 from continual_df.evaluation.open_world import attribution_scores, matched_confusion
 from continual_df.evaluation.run_files import RunFiles
-from continual_df.labels import REAL
+from continual_df.labels import ABSENT, REAL
 
 SMALL = 0.01
 """Heads with a smaller share of the test images than this do not count in ``num_used_1pct``."""
@@ -33,7 +33,7 @@ def open_world_results(files: RunFiles) -> dict[str, Any] | None:
         ``rows``: for each task trained, ``row``; ``num_images``, ``num_missing`` (without a prediction), ``num_later`` (of
         classes that have not come yet); ``novelty_score`` (``own`` or ``softmax``); ``scores``, those of `attribution_scores`
         with ``auroc``, ``fpr95`` and ``oscr`` of the novelty, and ``novel_auc``, the real/fake AUC of fakes of novel classes; ``by_source``, the same for each source with at least two classes;
-        ``num_classes`` with test images; ``num_heads``, ``num_used`` (heads in which an image falls), ``num_used_1pct`` (at least
+        ``num_classes`` with test images; ``num_heads`` that are open, ``num_used`` (heads in which an image falls), ``num_used_1pct`` (at least
         1 % of the images); ``known_heads``, the names of the first heads; ``head_order`` (see `Confusion`); and ``classes``: for
         each, known ones first, ``name``, ``id``, ``known``, ``num_images``, ``accuracy`` (share in the head of its id; NaN for
         novel ones), ``head`` in which most of its images fall, their ``share``, ``match`` (the head matched to it, or None),
@@ -171,7 +171,7 @@ def _row(files: RunFiles, number: int) -> tuple[dict[str, Any], Attribution] | N
             if part["true"].nunique() > 1
         },
         "num_classes": images["true"].nunique(),
-        "num_heads": logit_MK.shape[1],
+        "num_heads": int((logit_MK > ABSENT / 2).any(axis=0).sum()),
         "num_used": len(use),
         "num_used_1pct": int((use >= SMALL * len(sample_M)).sum()),
         "known_heads": sorted(class_ids, key=lambda name: class_ids[name])[:num_known],

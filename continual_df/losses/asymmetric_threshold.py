@@ -19,7 +19,7 @@ class AsymmetricThreshold(PseudoLabeller):
     same top head, within `RATIOS`. It is 1 until an epoch has had rows of both kinds.
 
     The asymmetric confidence reinforcement of CAL, 2026, arXiv:2512.12667, there used from the sixth epoch on. Differs from the
-    released code: labelled rows and logits of another temperature have no part in the ratio; there, it is 0 at first.
+    released code: labelled rows have no part in the ratio; there, it is 0 at first.
 
     Attributes:
         ratio: Of the threshold of novel heads to that of known classes.

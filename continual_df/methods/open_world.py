@@ -10,7 +10,7 @@ from torchmetrics import MeanMetric
 
 from continual_df.data.sampler import Source
 from continual_df.errors import ConfigError
-from continual_df.labels import REAL
+from continual_df.labels import ABSENT, REAL
 from continual_df.losses.confident_labels import confident_labels
 from continual_df.losses.margin_cross_entropy import adaptive_margin, margin_cross_entropy, uncertainty
 from continual_df.losses.mean_entropy import known_prior, mean_entropy
@@ -21,9 +21,6 @@ from continual_df.models.global_local import GlobalLocalHead
 from continual_df.models.merged_heads import merge_heads
 from continual_df.ranks import rows_of_all
 from continual_df.task import Batch, Extract, Role, Rows, Task
-
-ABSENT = -1e4
-"""Logit of a class that no image can have: its probability is exactly 0 in float32, and its logarithm is finite."""
 
 
 class Views(NamedTuple):
@@ -56,10 +53,12 @@ class Views(NamedTuple):
 
 
 class OpenWorld(Method):
-    """A softmax over the known classes and ``novel`` heads that no label is tied to; trained on labels alone, it is the lower bound.
+    """A softmax over the known classes and ``novel`` heads that no label is tied to.
 
-    ``loss = supervised CE(labelled rows, margin) + what a subclass adds + regulariser KL(mean_i p_i || prior)``. A batch holds ``batch_size`` labelled rows, equally many of each class, and
-    ``unlabelled_per_batch`` others; an epoch is one pass over the labelled ones. P(fake) is that of all classes but real. With
+    ``loss = supervised CE(labelled rows, margin) + what a subclass adds + regulariser KL(mean_i p_i || prior)``. A batch holds
+    ``batch_size`` labelled rows, equally many of each class, and ``unlabelled_per_batch`` others; an epoch is one pass over the
+    labelled ones. P(fake) is that of all classes but real. With 0 for ``unlabelled_per_batch``, ``margin`` and ``regulariser`` it is
+    the lower bound of the methods that are made from it. With
     unlabelled rows that carry labels after all (``reveal_unlabelled`` of the stream) it is the upper bound: they are
     labelled rows like others, and ``novel`` heads must be at least as many as there are novel classes.
 
@@ -192,13 +191,13 @@ class OpenWorld(Method):
         plan = [Source(labelled, self.batch_size, "method")]
         if unlabelled.num and self.unlabelled_per_batch:
             plan.append(Source(unlabelled, self.unlabelled_per_batch, role=Role.UNLABELLED))
-        plan += self.remembered()
+        plan += self.remembered(Rows.concat([labelled, unlabelled]))
         self.has_real.fill_(any(bool((source.rows.method == REAL).any()) for source in plan))
         self.prior_K = None if self.novel_share is None else self._prior(plan, self.novel_share)
         return plan
 
-    def remembered(self) -> list[Source]:
-        """Return the sources of what is remembered; none by default."""
+    def remembered(self, current: Rows) -> list[Source]:
+        """Return the sources of what is remembered beside the task's own rows; none by default."""
         return []
 
     def _prior(self, plan: list[Source], novel_share: float) -> Tensor:
@@ -216,10 +215,11 @@ class OpenWorld(Method):
         labelled_C = share_S @ (present_SC / present_SC.sum(dim=1, keepdim=True))
         return known_prior(labelled_C, count_SC.sum(dim=0), self.novel, novel_share)
 
-    def _prior_now(self) -> Tensor | None:
+    def _prior_now(self) -> Tensor:
         """Return the prior of the open heads, which share what novel methods have; 1 for heads that no image can have."""
         if self.prior_K is None:
-            return None
+            possible_K = self._possible_K()
+            return torch.where(possible_K, 1 / possible_K.sum(), 1.0)
         prior_K = self.prior_K.to(self.open_K.device)
         open_N = self.open_K[self.num_known :]
         novel_N = prior_K[self.num_known :].sum() / open_N.sum() * open_N
@@ -239,8 +239,12 @@ class OpenWorld(Method):
 
     def _possible(self, logit_BK: Tensor) -> Tensor:
         """Return the logits, `ABSENT` for heads that were merged into others, and for reals where the stream has none."""
-        real_K = torch.arange(logit_BK.shape[1], device=logit_BK.device) == REAL
-        return logit_BK.masked_fill(~self.open_K | (real_K & ~self.has_real), ABSENT)
+        return logit_BK.masked_fill(~self._possible_K(), ABSENT)
+
+    def _possible_K(self) -> Tensor:
+        """Return which heads an image can have."""
+        real_K = torch.arange(len(self.open_K), device=self.open_K.device) == REAL
+        return self.open_K & ~(real_K & ~self.has_real)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the supervised term, those of the method, and the regulariser."""

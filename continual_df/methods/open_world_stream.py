@@ -112,13 +112,15 @@ class OpenWorldStream(CPL):
         cluster = FIRST_CLUSTER - number
         self.bank.relabel(self.bank.id_K[self.bank.class_K == cluster], class_id)
 
-    def remembered(self) -> list[Source]:
-        """Return remembered rows of both kinds, labelled ones first."""
+    def remembered(self, current: Rows) -> list[Source]:
+        """Return remembered rows of both kinds, labelled ones first; unlabelled ones that the task has itself come from it alone."""
         plan = []
         if self.memory.rows.num:
             plan.append(Source(self.memory.rows, self.replay_per_batch, "method", Role.REPLAY))
-        if self.unknown is not None and self.unknown.rows.num:
-            plan.append(Source(self.unknown.rows, self.replay_per_batch, "task", Role.UNLABELLED))
+        if self.unknown is not None:
+            unknown = self.unknown.rows.pick(~torch.isin(self.unknown.rows.sample, current.sample))
+            if unknown.num:
+                plan.append(Source(unknown, self.replay_per_batch, "task", Role.UNLABELLED))
         return plan
 
     def forward(self, image: Tensor) -> Prediction:
@@ -168,7 +170,7 @@ class OpenWorldStream(CPL):
             number_N = said["method_logits"].argmax(dim=1) - self.num_known
             large_N = number_N >= 0
             count_K = number_N[large_N].bincount(minlength=self.novel)
-            large_N &= count_K[number_N.clamp(min=0)] >= self.least
+            large_N[large_N.clone()] = count_K[number_N[large_N]] >= self.least
             cluster_N, feature_ND = FIRST_CLUSTER - number_N[large_N], said["features"][large_N]
             new_N = (torch.arange(unlabelled.num) >= old.num)[large_N]
         class_K = self.bank.class_K

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torch import nn
 
 from continual_df.callbacks.pair_quality import PairQuality
+from continual_df.errors import ConfigError
 from continual_df.evaluation.pair_curves import read_pair_curves
 from continual_df.task import Pairs
 from tests.made_up_tasks import make_tasks
@@ -52,6 +55,23 @@ def test_rates_and_precisions_by_hand() -> None:
 
 def test_where_no_image_has_a_partner_there_is_no_precision() -> None:
     assert logged([3, 5], [3, 5], [False, False]) == {"pairs/rate": (0.0, 2), "pairs/rate_novel": (0.0, 2)}
+
+
+def test_an_image_that_is_paired_with_its_own_copy_is_not_counted() -> None:
+    assert logged([1, 3, 3], [2, 3, 4], [True, True, True]) == logged([1, 3], [2, 4], [True, True])
+
+
+def test_nothing_is_chosen_by_what_true_classes_say() -> None:
+    trainer: Any = SimpleNamespace(
+        callbacks=[ModelCheckpoint(monitor="val/known_acc"), EarlyStopping("pairs/precision_novel")]
+    )
+    nothing: Any = None
+    with pytest.raises(
+        ConfigError, match="EarlyStopping monitors 'pairs/precision_novel', which is made from the true"
+    ):
+        PairQuality(CLASSES).setup(trainer, nothing, "fit")
+    trainer.callbacks.pop()
+    PairQuality(CLASSES).setup(trainer, nothing, "fit")
 
 
 def test_a_method_without_pairs_logs_nothing() -> None:

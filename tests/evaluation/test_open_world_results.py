@@ -12,6 +12,7 @@ from continual_df.errors import RunFolderError
 from continual_df.evaluation import open_world_results
 from continual_df.evaluation.open_world import attribution_scores
 from continual_df.evaluation.results import evaluate_run, load_results, write_results
+from continual_df.labels import ABSENT
 from tests.open_world_runs import HEADS, IDS, add_columns, write_open_world_run
 from tests.runs import WriteRun
 
@@ -55,6 +56,12 @@ def test_classes_have_their_accuracy_heads_and_match(tmp_path: Path) -> None:
     assert (wild["accuracy"], wild["num_images"], wild["head"], wild["match"]) == (None, 12, 4, 4)
     assert row["known_heads"] == ["real", "swap", "warp", "paint"]
     assert (row["num_heads"], row["num_used"], row["num_used_1pct"]) == (7, 6, 6)
+
+
+def test_heads_that_no_image_can_have_are_not_counted(tmp_path: Path) -> None:
+    run = write_open_world_run(tmp_path / "run")
+    add_columns(run, 3, {"logit_method_6": np.full(len(pd.read_parquet(run / "frames.parquet")), ABSENT)})
+    assert section(run)["rows"][-1]["num_heads"] == 6
 
 
 def test_heads_with_a_small_share_of_the_images_are_not_counted(

@@ -70,7 +70,9 @@ METHODS = {method_files(cell): (name, cell.method) for name in reversed(SWEEPS) 
 VARIANTS = {
     method: files[1]
     for files, (_, method) in METHODS.items()
-    if files[0] == "cpl.yaml" and len(files) == 2 and files[1] not in ("two_views.yaml", "best_known.yaml")
+    if files[0] == "cpl.yaml"
+    and len(files) == 2
+    and files[1] not in ("two_views.yaml", "best_known.yaml", "k_unknown.yaml")
 }
 """Methods that are CPL with one option of the model changed, and the file that does so."""
 

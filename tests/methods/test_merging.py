@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from tests.made_up_tasks import make_tasks
@@ -26,6 +27,15 @@ def test_novel_heads_of_little_use_are_merged_and_do_not_come_back_in_the_task()
     method.used_K.copy_(torch.tensor([0.0, 0, 0, 30, 0, 0, 30, 0]))
     method.on_train_epoch_end()
     assert method.open_K.sum() == 5
+
+
+def test_heads_that_were_merged_are_not_in_the_uniform_prior() -> None:
+    method = make(novel=5)
+    batch = mixed_batch(method)
+    method.open_K[[4, 5, 7]] = False
+    with torch.no_grad():
+        method.head.classifier.weight_KD.zero_()  # all open heads alike, for all images
+    assert float(method.losses(batch)["regulariser"].detach()) == pytest.approx(0, abs=1e-5)
 
 
 def test_merged_heads_begin_the_next_task_anew() -> None:

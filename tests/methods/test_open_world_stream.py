@@ -105,6 +105,24 @@ def test_remembered_rows_come_back_with_and_without_labels() -> None:
     assert set(unknown.rows.method.tolist()) == {-1}
 
 
+def test_remembered_images_that_the_task_has_itself_come_once() -> None:
+    method, (_, second) = after_first_task(unknown=ReplayMemory(6))
+    again = unlabelled_rows(4, first=502, task=1)
+    begin(method, second, make_rows(second), again)
+    *_, fresh, _, remembered = method.batch_plan(second, [Rows.empty(), make_rows(second)])
+    assert fresh.rows.sample.tolist() == again.sample.tolist()
+    assert sorted(remembered.rows.sample.tolist()) == [500, 501]
+
+
+def test_a_stream_without_novel_heads_has_no_clusters() -> None:
+    method = make(novel=0)
+    (task,) = make_tasks(["a"])
+    rows = make_rows(task)
+    begin(method, task, rows, unlabelled_rows())
+    method.end_task(task, rows, extract_of(method, colour))
+    assert sorted(method.bank.class_K.tolist()) == [0, 1]
+
+
 def test_the_prior_counts_remembered_rows_of_old_classes() -> None:
     method, tasks = after_first_task(
         memory=ReplayMemory(4), unknown=ReplayMemory(4), replay_per_batch=4, novel_share=0.5, unlabelled_per_batch=6
