@@ -8,7 +8,11 @@ import numpy as np
 import pandas as pd
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from continual_df.errors import ConfigError
 from continual_df.task import Batch
+
+PREFIX = "pairs/"
+"""What the names of the logged values begin with."""
 
 
 class PairQuality(Callback):
@@ -16,7 +20,7 @@ class PairQuality(Callback):
 
     Logged by epoch, over unlabelled images: ``pairs/rate``, the share that has a partner, and of these ``pairs/precision``, the share
     whose partner is of their class, for images of classes that are ``known`` in the task and of others (``novel``) apart. Means are
-    over images; where there is none, nothing is logged.
+    over images; where there is none, nothing is logged. An image that is paired with itself, drawn twice, is not counted.
 
     Args:
         classes: Name of the class of every row of the frame table.
@@ -24,6 +28,19 @@ class PairQuality(Callback):
 
     def __init__(self, classes: pd.Series) -> None:
         self.classes = classes.to_numpy(dtype=object)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse callbacks that would choose by these values.
+
+        Raises:
+            ConfigError: A callback monitors one of them.
+        """
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if str(getattr(callback, "monitor", "")).startswith(PREFIX):
+                raise ConfigError(
+                    f"trainer.callbacks: {type(callback).__name__} monitors '{callback.monitor}', which is made from the true classes "
+                    "of unlabelled images: a choice must not see them. Monitor val/known_acc."
+                )
 
     def on_train_batch_end(
         self,
@@ -38,15 +55,18 @@ class PairQuality(Callback):
         if pairs is None:
             return
         paired_U = pairs.paired_U.cpu().numpy()
-        class_U, partner_U = (self.classes[sample_U.cpu().numpy()] for sample_U in (pairs.sample_U, pairs.partner_U))
+        sample_U, partner_U = pairs.sample_U.cpu().numpy(), pairs.partner_U.cpu().numpy()
+        counted_U = ~paired_U | (sample_U != partner_U)
+        paired_U = paired_U[counted_U]
+        class_U, partner_U = self.classes[sample_U[counted_U]], self.classes[partner_U[counted_U]]
         right_U = class_U == partner_U
         task: Any = pl_module.task
         known_U = np.isin(class_U.astype(str), list(task.class_ids))
-        values_N = {"pairs/rate": paired_U, "pairs/precision": right_U[paired_U]}
+        values_N = {f"{PREFIX}rate": paired_U, f"{PREFIX}precision": right_U[paired_U]}
         for name, chosen_U in (("known", known_U), ("novel", ~known_U)):
             values_N |= {
-                f"pairs/rate_{name}": paired_U[chosen_U],
-                f"pairs/precision_{name}": right_U[chosen_U & paired_U],
+                f"{PREFIX}rate_{name}": paired_U[chosen_U],
+                f"{PREFIX}precision_{name}": right_U[chosen_U & paired_U],
             }
         for name, value_N in values_N.items():
             if len(value_N):
