@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
         ("procedural", "average_auc"),
         ("real_faces", "average_auc"),
         ("open_world_procedural", "novel_acc_strict"),
+        ("open_world_real_faces", "novel_acc_strict"),
     ],
 )
 def test_tables_of_the_page_are_those_of_the_rows(sweep: str, sort: str, tmp_path: Path) -> None:
