@@ -60,6 +60,7 @@ class Batch(TypedDict):
         weight: (B,) float32, what the row counts in a mean over all processes: rows here x processes / rows in all of
             them while training, else 1; 0 for a row that is there only to let this process step with the others.
         second: (B, C, H, W) another view of the same images, where the datamodule's ``second_view`` asks for one.
+        group: (B,) long, number of what the image belongs to (a video, a picture and its forgeries); in training.
     """
 
     image: Tensor
@@ -70,6 +71,7 @@ class Batch(TypedDict):
     sample: Tensor
     weight: Tensor
     second: NotRequired[Tensor]
+    group: NotRequired[Tensor]
 
 
 class Rows(NamedTuple):

@@ -39,12 +39,21 @@ def noise(sample_B: Tensor) -> Tensor:
 
 
 def make_batch(rows: Rows, replayed: int = 0, images: Images = noise) -> Batch:
-    """Return ``rows`` as a batch, whose last ``replayed`` ones are replayed."""
+    """Return ``rows`` as a batch, whose last ``replayed`` ones are replayed; each row is a group of its own."""
     sample, label, method, task = rows
     role = torch.full((rows.num,), int(Role.CURRENT))
     role[rows.num - replayed :] = int(Role.REPLAY)
     weight = torch.ones(rows.num)
-    return Batch(image=images(sample), label=label, method=method, task=task, role=role, sample=sample, weight=weight)
+    return Batch(
+        image=images(sample),
+        label=label,
+        method=method,
+        task=task,
+        role=role,
+        sample=sample,
+        weight=weight,
+        group=sample.clone(),
+    )
 
 
 def draws_to_batch(draws: Sequence[Draw], images: Images = noise) -> Batch:

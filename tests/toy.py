@@ -215,4 +215,6 @@ def method_arguments(name: str) -> dict[str, Any]:
         needed["memory"] = {"class_path": "ReplayMemory", "init_args": {"capacity": 8}}
     if issubclass(METHOD_CLASSES[name], methods.OpenWorld):
         needed |= {"novel": 2, "patches": 2, "dropout": 0.0, "two_views": False}
+    if issubclass(METHOD_CLASSES[name], methods.CPL):
+        needed["pool"] = 16  # state that lives within a task
     return needed

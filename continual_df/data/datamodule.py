@@ -110,7 +110,8 @@ class StreamDataModule(pl.LightningDataModule):
         rank, world_size = rank_and_size()
         epoch, start = self._position()
         sampler = PlanBatchSampler(self._plan, self.seed, self._task, rank, world_size, epoch=epoch, start=start)
-        dataset = DrawDataset(self.images, self.image_size, self.augment, self.seed, self._task, self.second_view)
+        images, groups = self.images, self.stream.group_N
+        dataset = DrawDataset(images, self.image_size, self.augment, self.seed, self._task, self.second_view, groups)
         return DataLoader(dataset, batch_sampler=sampler, **self._loader_options())
 
     def val_dataloader(self) -> DataLoader[Any]:

@@ -26,6 +26,7 @@ class DrawDataset(Dataset[dict[str, Any]]):
         seed: Seed of the run.
         task: Index of the task that is being trained.
         second: Transforms of a second view of the same image, the item's ``second``; None: one view.
+        group_N: Number of the group of each row of the frame table, the item's ``group``; None: items have none.
     """
 
     def __init__(
@@ -36,8 +37,10 @@ class DrawDataset(Dataset[dict[str, Any]]):
         seed: int = 0,
         task: int = 0,
         second: Sequence[nn.Module] | None = None,
+        group_N: Tensor | None = None,
     ) -> None:
         self.images, self.augment, self.seed, self.task, self.second = images, augment, seed, task, second
+        self.group_N = group_N
         self.resize = v2.Resize((image_size, image_size), antialias=True) if image_size else None
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
@@ -51,6 +54,8 @@ class DrawDataset(Dataset[dict[str, Any]]):
             if self.second is not None:
                 views["second"] = _apply(self.second, image)
         fields = {name: getattr(draw, name) for name in ("label", "method", "task", "role", "sample")}
+        if self.group_N is not None:
+            fields["group"] = self.group_N[draw.sample]
         return {**{name: to_unit(view) for name, view in views.items()}, **fields, "weight": torch.tensor(draw.weight)}
 
 

@@ -7,11 +7,13 @@ import hashlib
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from continual_df.class_names import BETWEEN, class_names
 from continual_df.data.frame_table import DEV_TEST, SPLITS, FrameTable
@@ -82,6 +84,11 @@ class Stream:
     revealed: bool = False
     evaluated_on: EvaluateOn = "test"
     order: dict[str, Any] = field(default_factory=lambda: {"by": "given"})
+
+    @cached_property
+    def group_N(self) -> Tensor:
+        """Number of the group of each row of the frame table."""
+        return torch.from_numpy(pd.factorize(self.table.frame["group"])[0].astype(np.int64))
 
     def rows(self, task: int, split: str) -> Rows:
         """Return the rows of ``task`` (index) in ``split``, in table order; unlabelled ones carry no label.

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from continual_df.losses.voting import (
     accepted,
+    barred,
     global_similarity,
-    local_similarity,
     local_vote,
     nearest_other,
     positives,
@@ -39,6 +39,7 @@ def multi_vote(
     class_B: Tensor,
     rule: Literal["value", "index"] = "value",
     generator: torch.Generator | None = None,
+    unit_B: Tensor | None = None,
 ) -> MultiVote:
     """Return the votes of two families, scales and frequency bands, on the candidates of `global_local_vote`.
 
@@ -54,16 +55,20 @@ def multi_vote(
         class_B: Class of each row, -1 where it has no label.
         rule: As in `global_local_vote`.
         generator: What the positives of labelled rows are drawn with; torch's global one if none is given.
+        unit_B: As in `global_local_vote`.
 
     Raises:
         ValueError: If neither family has a map.
     """
     if not scale_BPD and not band_BPD:
         raise ValueError("multi_vote needs at least one map of scale_BPD or band_BPD, got none")
-    candidate_B = nearest_other(global_similarity(global_BD))
-    families = [[local_similarity(map_BPD) for map_BPD in scale_BPD]]
-    families.append([local_similarity(map_BPD, weighted=False) for map_BPD in band_BPD])
-    votes = [[local_vote(map_BB, candidate_B, rule) for map_BB in family] for family in families if family]
-    votes_FB = torch.stack([torch.stack(family).any(dim=0) for family in votes])
+    barred_BB = barred(len(class_B), global_BD.device, unit_B)
+    candidate_B = nearest_other(global_similarity(global_BD, global_BD), barred_BB)
+    families = [
+        [local_vote(map_BPD, map_BPD, candidate_B, barred_BB, rule, weighted) for map_BPD in maps]
+        for maps, weighted in ((scale_BPD, True), (band_BPD, False))
+        if maps
+    ]
+    votes_FB = torch.stack([torch.stack(family).any(dim=0) for family in families])
     positive_B, both_B = positives(candidate_B, votes_FB.all(dim=0), class_B, generator)
     return MultiVote(positive_B, both_B, accepted(candidate_B, votes_FB.any(dim=0), class_B))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from continual_df.losses.candidate_pool import CandidatePool
 from continual_df.losses.multi_vote import multi_vote
 from continual_df.losses.pair import pair_loss
 from continual_df.losses.pseudo_label import PseudoLabeller, pseudo_label_loss
@@ -17,7 +18,7 @@ from continual_df.methods.open_world import OpenWorld, Views
 from continual_df.models.feature_grid import feature_grid
 from continual_df.models.haar import haar_high_bands
 from continual_df.models.local_pool import LocalBranch
-from continual_df.task import Pairs, Task
+from continual_df.task import Extract, Pairs, Rows, Task
 
 
 class CPL(OpenWorld):
@@ -39,6 +40,10 @@ class CPL(OpenWorld):
             passes if one of them accepts it.
         bands: Whether the high Haar bands of the map vote, too: pairs then need both families, pseudo-labels one of them. Sun et
             al., 2025 (MPSL, IJCV 133(2)): scales 3, 5, 7 and bands.
+        pool: Rows of earlier batches that are candidates, too (ours): their features as they were then, under the heads of now. 0:
+            a row finds its partner in its batch. Not with ``scales`` or ``bands``.
+        across_groups: Whether a partner must be of another group (ours). Pictures of one video or one person's photo are alike
+            whatever made them.
         pair: Weight of the pairs.
         pseudo_label: Which pseudo-labels (`pseudo_labeller`).
         pseudo: Weight of the pseudo-labels.
@@ -59,6 +64,8 @@ class CPL(OpenWorld):
         vote: VoteRule = "value",
         scales: list[int] | None = None,
         bands: bool = False,
+        pool: int = 0,
+        across_groups: bool = False,
         pair: float = 0.5,
         pseudo_label: PseudoLabel = "soft",
         pseudo: float = 0.5,
@@ -76,6 +83,12 @@ class CPL(OpenWorld):
             raise ValueError(f"consistency_epochs must be at least 1, got {consistency_epochs}")
         if (scales or bands) and vote not in ("value", "index"):
             raise ValueError(f"scales and bands vote by value or by index, got vote '{vote}'")
+        if pool < 0:
+            raise ValueError(f"pool must be at least 0, got {pool}")
+        if pool and (scales or bands):
+            raise ValueError(f"scales and bands vote within a batch: set pool to 0 (got {pool}), or neither of them")
+        self.pool, self.across_groups = pool, across_groups
+        self.earlier: CandidatePool | None = None  # in a task that is being trained
         channels = self.detector.num_channels
         self.scales = nn.ModuleList(LocalBranch(channels, patches) for patches in scales or [])
         self.bands = bands
@@ -84,8 +97,9 @@ class CPL(OpenWorld):
         self.consistency_epochs, self.pretrain_epochs = consistency_epochs, pretrain_epochs
 
     def begin_task(self, task: Task) -> None:
-        """Begin to label anew."""
+        """Begin to label anew, with an empty pool."""
         super().begin_task(task)
+        self.earlier = None
         self.labeller = pseudo_labeller(self.pseudo_label, self.num_known, self.head.classifier.num_heads)
 
     @property
@@ -96,10 +110,17 @@ class CPL(OpenWorld):
     def open_terms(self, views: Views) -> dict[str, Tensor]:
         """Return the terms of pairs, pseudo-labels and consistency."""
         positive_B, accepted_B = self._vote(views)
+        other_NK, sample_N = views.other_BK, views.sample_B
+        if self.earlier is not None:
+            other_NK = torch.cat([other_NK, self._possible(self.head.classifier(self.earlier.global_MD))])
+            sample_N = torch.cat([sample_N, self.earlier.sample_M])
         unlabelled_B = ~views.labelled_B
-        partner_B = views.sample_B[positive_B]
+        partner_B = sample_N[positive_B]
         paired_B = positive_B != torch.arange(len(positive_B), device=positive_B.device)
         self.pairs = Pairs(*(column[unlabelled_B] for column in (views.sample_B, partner_B, paired_B)))
+        if self.pool:
+            now = CandidatePool(views.global_BD.detach(), views.local_BPD, self._unit_B(views), views.sample_B)
+            self.earlier = now.before(self.earlier, self.pool)
         logit_UK, other_UK = views.logit_BK[unlabelled_B], views.other_BK[unlabelled_B]
         self.labeller.observe(logit_UK, other_UK)
         accepted_U = accepted_B[unlabelled_B] if self.gated else None
@@ -107,7 +128,7 @@ class CPL(OpenWorld):
         begun = float(not self.labels_alone)
         labelling = begun * float(self.current_epoch >= self.pseudo_from)
         terms = {
-            "pair": begun * self.pair * pair_loss(views.logit_BK, views.other_BK, positive_B).mean(),
+            "pair": begun * self.pair * pair_loss(views.logit_BK, other_NK, positive_B).mean(),
             "pseudo": labelling * self.pseudo * pseudo_U.sum() / max(len(pseudo_U), 1),
         }
         if self.consistency:
@@ -119,14 +140,44 @@ class CPL(OpenWorld):
     def _vote(self, views: Views) -> tuple[Tensor, Tensor]:
         """Return the row that each is paired with, and which rows may have a pseudo-label."""
         if self.vote not in ("value", "index") or not (self.scales or self.bands):
-            return global_local_vote(views.global_BD, views.local_BPD, views.class_B, self.vote)
+            if self.earlier is not None:  # a checkpoint comes from the CPU
+                self.earlier = self.earlier.to(views.global_BD.device)
+            return global_local_vote(
+                views.global_BD,
+                views.local_BPD,
+                views.class_B,
+                self.vote,
+                unit_B=self._unit_B(views),
+                pool=self.earlier,
+            )
         scale_BPD = [scale(views.map_BDHW) for scale in self.scales] or [views.local_BPD]
         grid_BDHW = feature_grid(views.map_BDHW, self.detector.num_channels)
         band_BPD = [band.flatten(2).transpose(1, 2) for band in haar_high_bands(grid_BDHW)] if self.bands else []
-        vote = multi_vote(views.global_BD, scale_BPD, band_BPD, views.class_B, self.vote)
+        vote = multi_vote(views.global_BD, scale_BPD, band_BPD, views.class_B, self.vote, unit_B=self._unit_B(views))
         return vote.positive_B, vote.either_B
+
+    def _unit_B(self, views: Views) -> Tensor:
+        """Return what each row belongs to: rows of one unit are never partners."""
+        return views.group_B if self.across_groups else views.sample_B
 
     def on_train_epoch_end(self) -> None:
         """Let the labeller end its epoch, too."""
         super().on_train_epoch_end()
         self.labeller.end_epoch()
+
+    def end_task(self, task: Task, rows: Rows, extract: Extract) -> None:
+        """Empty the pool."""
+        super().end_task(task, rows, extract)
+        self.earlier = None
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the pool for the checkpoint, too."""
+        earlier = {} if self.earlier is None else self.earlier._asdict()
+        return {**super().get_extra_state(), **earlier}
+
+    def set_extra_state(self, state: Any) -> None:  # noqa: ANN401
+        """Take the pool from a checkpoint, too."""
+        super().set_extra_state(state)
+        self.earlier = None
+        if "global_MD" in state:
+            self.earlier = CandidatePool(*(state[name] for name in CandidatePool._fields))

@@ -35,6 +35,7 @@ class Views(NamedTuple):
         map_BDHW: Last feature map of the detector, in its own layout; without gradient.
         class_B: Class id, -1 where there is no label.
         sample_B: Row of the frame table.
+        group_B: Number of the group that it belongs to.
     """
 
     logit_BK: Tensor
@@ -45,6 +46,7 @@ class Views(NamedTuple):
     map_BDHW: Tensor
     class_B: Tensor
     sample_B: Tensor
+    group_B: Tensor
 
     @property
     def labelled_B(self) -> Tensor:
@@ -309,9 +311,9 @@ class OpenWorld(Method):
         pooled = [rows_of_all(part[kept_B]) for part in features.pooled_BD.chunk(self.views)]
         out = self.head(Features(torch.cat(maps), torch.cat(pooled)))
         logits, wholes = self._possible(out.logit_BK).chunk(self.views), out.global_BD.chunk(self.views)
-        class_B, sample_B = (rows_of_all(column[kept_B]) for column in (batch["method"], batch["sample"]))
-        local_BPD = out.local_BPD[: len(class_B)]
-        return Views(logits[0], logits[-1], wholes[0], wholes[-1], local_BPD, maps[0], class_B, sample_B)
+        columns = [rows_of_all(column[kept_B]) for column in (batch["method"], batch["sample"], batch["group"])]
+        local_BPD = out.local_BPD[: len(columns[0])]
+        return Views(logits[0], logits[-1], wholes[0], wholes[-1], local_BPD, maps[0], *columns)
 
     @property
     def labels_alone(self) -> bool:

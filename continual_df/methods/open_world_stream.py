@@ -148,6 +148,7 @@ class OpenWorldStream(CPL):
 
     def end_task(self, task: Task, rows: Rows, extract: Extract) -> None:
         """Remember images of both kinds, and bring the bank to what the detector sees now."""
+        super().end_task(task, rows, extract)
         self.memory.update(rows, extract)
         new = rows.pick(~torch.isin(rows.sample, self.memory.rows.sample))
         known = Rows.concat([self.memory.rows, new])

@@ -15,6 +15,7 @@ from continual_df.data.file_hashes import hash_files
 from continual_df.data.frame_table import FrameTable, write_table
 from continual_df.data.images import decode_image
 from continual_df.data.readers import Reader, TableFile
+from continual_df.data.sampler import Source
 from continual_df.data.stream import HELD_OUT, Stream, TaskSpec
 from continual_df.data.task_order import TaskOrder
 from continual_df.errors import ConfigError, FrameTableError, StreamError, UnreadableImageError
@@ -358,3 +359,13 @@ def test_held_out_methods_are_tested_on_what_is_evaluated(frame: pd.DataFrame, t
     assert {path.split("/")[0] for path in held_out} == {"real", "paint"}
     split = frame.set_index("path")["split"]
     assert set(split[list(held_out)]) == {"train"}
+
+
+def test_training_images_come_with_the_number_of_their_group(frame: pd.DataFrame, tmp_path: Path) -> None:
+    data = stream_of(frame, tmp_path)
+    data.begin_task(0, [Source(data.stream.rows(0, "train"), 12)])
+    (batch,) = data.train_dataloader()
+    names = data.stream.table.frame["group"].to_numpy()[batch["sample"].numpy()]
+    same_BB = (batch["group"][:, None] == batch["group"]).numpy()
+    assert len(names) == 12
+    assert np.array_equal(same_BB, names[:, None] == names)

@@ -108,3 +108,9 @@ def test_a_second_view_leaves_the_first_as_it_was() -> None:
     assert torch.equal(one["image"], two["image"])
     assert not torch.equal(two["image"], two["second"])
     assert "second" not in one
+
+
+def test_items_have_the_group_of_their_row_where_groups_are_given() -> None:
+    assert "group" not in DrawDataset(picture, None)[draw()]
+    item = DrawDataset(picture, None, group_N=torch.arange(10) // 2)[draw()]
+    assert int(item["group"]) == draw().sample // 2

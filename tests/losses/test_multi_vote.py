@@ -26,7 +26,7 @@ def by_words(similarity_BB: Tensor, candidate_B: Tensor) -> list[bool]:
 def test_a_family_passes_by_one_of_its_maps_and_both_must_pass_for_a_pair(seed: int) -> None:
     global_BD, scales, bands, class_B = made_up(seed)
     found = multi_vote(global_BD, scales, bands, class_B)
-    candidate_B = nearest_other(global_similarity(global_BD))
+    candidate_B = nearest_other(global_similarity(global_BD, global_BD), torch.eye(14, dtype=torch.bool))
     scale_votes = [global_local_vote(global_BD, scale, class_B)[1].tolist() for scale in scales]
     cosines = [torch.nn.functional.cosine_similarity(band[:, None], band[None], dim=3).sum(dim=2) for band in bands]
     band_votes = [by_words(cosine_BB, candidate_B) for cosine_BB in cosines]

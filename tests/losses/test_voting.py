@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from continual_df.losses.candidate_pool import CandidatePool
 from continual_df.losses.pair import pair_loss
 from continual_df.losses.voting import VoteRule, global_local_vote, local_similarity
 
@@ -40,32 +41,34 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
-def naive_local(local_BPD: np.ndarray) -> np.ndarray:
-    num, patches, _ = local_BPD.shape
+def naive_local(local_NPD: np.ndarray) -> np.ndarray:
+    num, patches, _ = local_NPD.shape
     found = np.zeros((num, num))
     for i in range(num):
-        norm_P = np.array([np.linalg.norm(local_BPD[i, p]) for p in range(patches)])
+        norm_P = np.array([np.linalg.norm(local_NPD[i, p]) for p in range(patches)])
         for j in range(num):
             for p in range(patches):
                 weight = norm_P[p] / np.sqrt((norm_P**2).sum())
-                found[i, j] += weight * cosine(local_BPD[i, p], local_BPD[j, p])
+                found[i, j] += weight * cosine(local_NPD[i, p], local_NPD[j, p])
     return found
 
 
 def naive_vote(
-    global_BD: np.ndarray, local_BPD: np.ndarray, class_B: list[int], rule: str
+    global_ND: np.ndarray, local_NPD: np.ndarray, class_B: list[int], rule: str, unit_N: list[int] | None = None
 ) -> dict[int, tuple[int, bool]]:
-    """Candidate and vote of every unlabelled row, from the words of the rules."""
-    num, s_l, votes = len(class_B), naive_local(local_BPD), {}
-    s_g = [[cosine(a, b) for b in global_BD] for a in global_BD]
+    """Candidate and vote of every unlabelled row of the batch, which comes first of all N rows, from the words of the rules."""
+    num, num_all, s_l, votes = len(class_B), len(global_ND), naive_local(local_NPD), {}
+    unit_N = list(range(num_all)) if unit_N is None else unit_N
+    s_g = [[cosine(a, b) for b in global_ND] for a in global_ND]
     labelled = [j for j in range(num) if class_B[j] >= 0]
     for i in range(num):
         if class_B[i] >= 0:
             continue
-        others = [j for j in range(num) if j != i]
+        others = [j for j in range(num_all) if unit_N[j] != unit_N[i]]
         candidate = max(others, key=lambda j: s_g[i][j])
+        column = [s_l[j, candidate] for j in range(num) if unit_N[j] != unit_N[candidate]]
         passed = {
-            "value": sorted(s_l[i])[-2] >= sorted(s_l[:, candidate])[-2],
+            "value": max(s_l[i, j] for j in others) >= sorted([*column, s_l[candidate, candidate]])[-2],
             "index": max(others, key=lambda j: s_l[i, j]) == candidate,
             "nach": s_g[i][candidate] >= sorted(s_g[candidate][j] for j in labelled)[-2],
             "off": True,
@@ -76,7 +79,7 @@ def naive_vote(
 
 def test_local_similarity_of_the_worked_example() -> None:
     expected = [0.893091, 0.834208, 1.399398, 0.478091, 1.158555]
-    assert local_similarity(LOCAL)[2].numpy() == pytest.approx(expected, abs=1e-6)
+    assert local_similarity(LOCAL, LOCAL)[2].numpy() == pytest.approx(expected, abs=1e-6)
 
 
 def test_released_rule_of_the_worked_example() -> None:
@@ -123,6 +126,45 @@ def test_votes_are_those_of_the_loops(rule: VoteRule, seed: int) -> None:
     assert {i: int(positive_B[i]) for i in votes} == {i: j if passed else i for i, (j, passed) in votes.items()}
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("seed", range(8))
+def test_votes_among_units_and_a_pool_are_those_of_the_loops(rule: VoteRule, seed: int) -> None:
+    global_ND, local_NPD, class_N = made_up(seed, num=30)
+    class_B, unit_N = class_N[9:21], torch.arange(30) % 7
+    global_BD, local_BPD, unit_B = global_ND[:12], local_NPD[:12], unit_N[:12]
+    pool = CandidatePool(global_ND[12:], local_NPD[12:], unit_N[12:], torch.arange(18))
+    positive_B, accepted_B = global_local_vote(global_BD, local_BPD, class_B, rule, unit_B=unit_B, pool=pool)
+    everything = global_ND.double().numpy(), local_NPD.double().numpy()
+    votes = naive_vote(*everything, class_B.tolist(), rule, unit_N.tolist())
+    assert {i: bool(accepted_B[i]) for i in votes} == {i: passed for i, (_, passed) in votes.items()}
+    assert {i: int(positive_B[i]) for i in votes} == {i: j if passed else i for i, (j, passed) in votes.items()}
+    assert (positive_B[class_B >= 0] < 12).all()  # labelled rows have partners in the batch
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_row_of_the_same_unit_is_no_partner_however_near_it_is(rule: VoteRule) -> None:
+    global_BD, local_BPD, _ = made_up(0, num=6)
+    global_BD[1], local_BPD[1] = global_BD[0], local_BPD[0]
+    class_B, unit_B = torch.full((6,), -1), torch.tensor([7, 7, 1, 2, 3, 4])
+    assert global_local_vote(global_BD, local_BPD, class_B, rule)[0][:2].tolist() == [1, 0]
+    assert (global_local_vote(global_BD, local_BPD, class_B, rule, unit_B=unit_B)[0][0] != 1).all()
+    alone = global_local_vote(global_BD, local_BPD, class_B, rule, unit_B=torch.zeros(6))
+    assert alone[0].tolist() == list(range(6))
+    assert not alone[1].any()
+
+
+def test_a_pool_without_units_is_refused() -> None:
+    pool = CandidatePool(GLOBAL, LOCAL, torch.arange(5), torch.arange(5))
+    with pytest.raises(ValueError, match="a pool needs unit_B"):
+        global_local_vote(GLOBAL, LOCAL, CLASS, pool=pool)
+
+
+def test_a_pool_keeps_the_newest_rows_first() -> None:
+    old, new = (CandidatePool(*(torch.arange(3) + first for _ in range(4))) for first in (0, 10))
+    pool = new.before(old.before(None, 2), 4)
+    assert [column.tolist() for column in pool] == [[10, 11, 12, 0]] * 4
+
+
 def test_a_labelled_row_gets_each_other_row_of_its_class_at_equal_odds() -> None:
     class_B = torch.tensor([0, 0, 0, 0, 1, 2, 2, -1])
     global_BD, local_BPD, _ = made_up(0, num=8)
@@ -160,7 +202,7 @@ def test_unlabelled_rows_may_be_paired_with_labelled_ones_and_never_with_themsel
 
 def test_local_similarity_is_not_symmetric_and_each_row_is_most_like_itself() -> None:
     _, local_BPD, _ = made_up(3)
-    similarity_BB = local_similarity(local_BPD)
+    similarity_BB = local_similarity(local_BPD, local_BPD)
     assert similarity_BB.numpy() == pytest.approx(naive_local(local_BPD.double().numpy()), abs=1e-5)
     assert not torch.allclose(similarity_BB, similarity_BB.T, atol=1e-3)
     assert torch.equal(similarity_BB.argmax(dim=1), torch.arange(12))
@@ -171,14 +213,14 @@ def test_local_similarity_is_not_symmetric_and_each_row_is_most_like_itself() ->
 
 def test_local_similarity_does_not_change_with_the_scale_of_all_features() -> None:
     _, local_BPD, _ = made_up(4)
-    torch.testing.assert_close(local_similarity(local_BPD * 37), local_similarity(local_BPD))
+    torch.testing.assert_close(local_similarity(local_BPD * 37, local_BPD), local_similarity(local_BPD, local_BPD))
 
 
 def test_scaling_one_patch_of_a_row_changes_what_that_row_sees_only() -> None:
     _, local_BPD, _ = made_up(5)
     scaled_BPD = local_BPD.clone()
     scaled_BPD[7, 2] *= 9
-    before, after = local_similarity(local_BPD), local_similarity(scaled_BPD)
+    before, after = local_similarity(local_BPD, local_BPD), local_similarity(scaled_BPD, scaled_BPD)
     others = torch.arange(12) != 7
     torch.testing.assert_close(after[others], before[others])
     assert not torch.allclose(after[7], before[7], atol=1e-2)
@@ -187,7 +229,7 @@ def test_scaling_one_patch_of_a_row_changes_what_that_row_sees_only() -> None:
 def test_without_weights_it_is_the_sum_of_cosines() -> None:
     _, local_BPD, _ = made_up(6)
     expected = torch.nn.functional.cosine_similarity(local_BPD[:, None], local_BPD[None], dim=3).sum(dim=2)
-    torch.testing.assert_close(local_similarity(local_BPD, weighted=False), expected)
+    torch.testing.assert_close(local_similarity(local_BPD, local_BPD, weighted=False), expected)
 
 
 @pytest.mark.parametrize("rule", RULES)

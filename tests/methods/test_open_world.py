@@ -224,7 +224,7 @@ def test_the_weights_of_the_consistency_turn_round_in_epochs_of_their_own(monkey
 
 
 def test_pseudo_labels_of_rejected_rows_do_not_count_unless_they_are_not_gated(monkeypatch: pytest.MonkeyPatch) -> None:
-    def reject(global_BD: Tensor, _local: Tensor, class_B: Tensor, _rule: str) -> tuple[Tensor, Tensor]:
+    def reject(_global: Tensor, _local: Tensor, class_B: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         return torch.arange(len(class_B)), class_B >= 0
 
     monkeypatch.setattr("continual_df.methods.cpl.global_local_vote", reject)
