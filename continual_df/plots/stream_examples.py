@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
+from continual_df.class_names import BETWEEN, class_names
 from continual_df.data.pixels import read_pixels
+from continual_df.labels import REAL, REAL_METHOD
 from continual_df.plots.contact_sheet import SIDE, Example, MethodRow
 from continual_df.plots.contact_sheet import Image as Picture
 
@@ -17,7 +19,7 @@ from continual_df.plots.contact_sheet import Image as Picture
 def stream_examples(
     frame: pd.DataFrame, membership: pd.DataFrame, stream: dict[str, Any], root: Path, num: int = 3
 ) -> list[MethodRow]:
-    """Return for every method of the stream, then for held-out methods and controls, ``num`` fakes with their reals.
+    """Return for every class of fakes in the stream, then for held-out ones and controls, ``num`` fakes with their reals.
 
     Fakes are taken evenly over the method's images. The real shown is of the same group, and among those the one whose
     file has the same name; for a method whose groups have no reals it is one of the same source, else none is shown.
@@ -40,12 +42,16 @@ def stream_examples(
             places[method] = f"{places[method]}, {number}" if method in places else f"task {number}"
         for method in task.get("unlabelled", []):
             places.setdefault(method, f"task {task['index'] + 1}, no label")
-    for method in sorted(set(shown["method"]) - set(places) - {"real"}):
+    classes = class_names(shown, [*places, *stream.get("held_out", [])])
+    fake = shown["label"] != REAL
+    for method in sorted(set(classes[fake]) - set(places)):
         places[method] = "control" if method.startswith("null_") else "held out"
-    reals = shown[shown["method"] == "real"]
+    reals = shown[~fake]
     rows = []
     for method, place in places.items():
-        fakes = shown[shown["method"] == method]
+        if method.split(BETWEEN)[0] == REAL_METHOD:  # an open-world stream may name the reals of one source
+            continue
+        fakes = shown[fake & (classes == method)]
         # one a group where there are enough groups, so that the examples differ
         distinct = fakes.drop_duplicates("group")
         chosen = _evenly(distinct if len(distinct) >= num else fakes, num)

@@ -71,6 +71,18 @@ def test_examples_come_from_different_groups_and_only_from_the_stream(tmp_path: 
     assert all(example.real is None for example in row.examples)
 
 
+def test_classes_of_one_source_have_their_own_examples_and_reals_of_one_source_no_line(tmp_path: Path) -> None:
+    frame = write(tmp_path, [(f"{m}/{i}.png", m, f"{i}", 10 * i, "") for m in ("real", "warp") for i in range(4)])
+    frame["source"] = ["a", "b", "a", "b"] * 2
+    task = {"index": 0, "methods": ["warp@b"], "unlabelled": ["real@b"]}
+    rows = stream_examples(frame, everything(frame), {"tasks": [task], "held_out": ["warp@a"]}, tmp_path)
+    assert [(row.method, row.place, len(row.examples)) for row in rows] == [
+        ("warp@b", "task 1", 2),
+        ("warp@a", "held out", 2),
+    ]
+    assert [brightness(example.fake) for row in rows for example in row.examples] == [10, 30, 0, 20]
+
+
 def test_missing_image_is_an_error_that_names_it(tmp_path: Path) -> None:
     frame = write(tmp_path, [("warp/1.png", "warp", "a", 1, "")])
     (tmp_path / "warp" / "1.png").unlink()
