@@ -15,8 +15,9 @@ import pytest
 import torch
 import yaml
 
+from continual_df import methods
 from continual_df.data.frame_table import FrameTable, write_table
-from tests.toy import method_arguments
+from tests.toy import METHOD_CLASSES, method_arguments
 
 TESTS = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", "OMP_NUM_THREADS": "1"}
@@ -84,7 +85,9 @@ def small_table(toy_table: FrameTable, tmp_path_factory: pytest.TempPathFactory)
 
 
 def small_config(table: Path, method: str = "Replay", **trainer: Any) -> dict[str, Any]:
-    """Return a configuration with whatever a resumed run must bring back."""
+    """Return a configuration with whatever a resumed run must bring back; open-world methods have images without a label."""
+    labelled = 0.5 if issubclass(METHOD_CLASSES[method], methods.OpenWorld) else 1.0
+    tasks = [{"methods": [name], "labelled": labelled} for name in ("columns", "smooth")]
     return {
         "seed_everything": 1,
         "trainer": {
@@ -113,7 +116,7 @@ def small_config(table: Path, method: str = "Replay", **trainer: Any) -> dict[st
             "class_path": "ForgeryStream",
             "init_args": {
                 "tables": [{"class_path": "TableFile", "init_args": {"path": str(table)}}],
-                "tasks": [{"methods": ["columns"]}, {"methods": ["smooth"]}],
+                "tasks": tasks,
             },
         },
         "checkpoint": {"every_n_steps": 2, "every_minutes": None},

@@ -1,4 +1,4 @@
-"""Rows of earlier batches among which a row may find its partner, beside those of its own batch."""
+"""Rows of earlier batches among which an unlabelled row may find its partner, beside those of its own batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class CandidatePool(NamedTuple):
     Attributes:
         global_MD: Features of whole images.
         local_MPD: Features of P places of each.
-        unit_M: What each row belongs to: rows of one unit are never partners.
+        unit_M: What each row belongs to: an unlabelled row has no partner in its own unit.
         sample_M: Row of the frame table.
     """
 
@@ -24,10 +24,10 @@ class CandidatePool(NamedTuple):
     sample_M: Tensor
 
     def before(self, older: CandidatePool | None, size: int) -> CandidatePool:
-        """Return these rows and then those of ``older``, at most ``size``."""
-        if older is None:
-            return CandidatePool(*(column[:size] for column in self))
-        return CandidatePool(*(torch.cat(columns)[:size] for columns in zip(self, older, strict=True)))
+        """Return these rows and then those of ``older``, at most ``size``: the last ones go."""
+        parts = [self] if older is None else [self, older]
+        columns = zip(*parts, strict=True)
+        return CandidatePool(*(torch.cat(column)[:size].clone() for column in columns))  # a view would be saved whole
 
     def to(self, device: torch.device) -> CandidatePool:
         """Return the rows on ``device``."""

@@ -1,4 +1,4 @@
-"""Which other image of the batch shows the same class: nearest as a whole, and confirmed by its parts (CPL)."""
+"""Which other image shows the same class: nearest as a whole, and confirmed by its parts (CPL)."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def global_local_vote(
     - ``nach``: ``S_G(i, j) >= second S_G(j, labelled)``, which takes any j where less than two rows are labelled;
     - ``off``: always.
 
-    Ours: with ``pool``, rows of earlier batches are candidates, too, numbered after those of the batch; a column holds what the
-    rows of the batch and j itself say of j. With ``unit_B``, rows of one unit are neither candidates nor compared in the vote.
+    Ours: with ``pool``, rows of earlier batches are candidates, too, numbered after those of the batch. A row of S_L is then over all
+    of them, and a column over what the rows of the batch and j itself say of j, so that more candidates pass by value, fewer by
+    index. With ``unit_B``, an unlabelled row has no candidate in its own unit, and votes by value and by index compare it with none.
 
     Sun et al., 2023, arXiv:2309.11132 (CPL); ``nach`` is the filter of Guo et al., 2022 (NeurIPS), as in a port by others. Differs from CPL's
     released code: a batch of any size is voted on.
@@ -50,14 +51,16 @@ def global_local_vote(
         pool: Rows of earlier batches.
 
     Raises:
-        ValueError: If there is no such rule, or ``pool`` is given without ``unit_B``.
+        ValueError: If there is no such rule, or ``pool`` is given without ``unit_B``, or with ``nach``, which knows no labels there.
     """
     if rule not in get_args(VoteRule):
         raise ValueError(f"rule must be one of {', '.join(get_args(VoteRule))}, got '{rule}'")
-    if pool is not None and unit_B is None:
-        raise ValueError("a pool needs unit_B: a row is not to find its own earlier self there")
     global_ND, local_NPD, unit_N = global_BD, local_BPD, unit_B
-    if pool is not None and unit_B is not None:
+    if pool is not None:
+        if unit_B is None:
+            raise ValueError("a pool needs unit_B: a row is not to find its own earlier self there")
+        if rule == "nach":
+            raise ValueError("rule 'nach' votes within a batch: leave out the pool, or vote by value or index")
         global_ND = torch.cat([global_BD, pool.global_MD])
         local_NPD = torch.cat([local_BPD, pool.local_MPD])
         unit_N = torch.cat([unit_B, pool.unit_M])
@@ -134,8 +137,7 @@ def local_vote(
     best_B = others_BN.amax(dim=1)  # second in its row: no other is more like a row than the row itself
     if rule == "index":
         return similarity_BN.gather(1, candidate_B[:, None]).squeeze(1) >= best_B
-    with torch.autocast(local_BPD.device.type, enabled=False):
-        own_N = (_as_seen_by_itself(local_NPD, weighted) * _unit_places(local_NPD)).sum(dim=1)
+    own_N = (_as_seen_by_itself(local_NPD, weighted) * _unit_places(local_NPD)).sum(dim=1)
     second_N = torch.cat([others_BN, own_N[None]]).topk(2, dim=0).values[1]
     return best_B >= second_N[candidate_B]
 

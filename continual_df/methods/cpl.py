@@ -40,10 +40,12 @@ class CPL(OpenWorld):
             passes if one of them accepts it.
         bands: Whether the high Haar bands of the map vote, too: pairs then need both families, pseudo-labels one of them. Sun et
             al., 2025 (MPSL, IJCV 133(2)): scales 3, 5, 7 and bands.
-        pool: Rows of earlier batches that are candidates, too (ours): their features as they were then, under the heads of now. 0:
-            a row finds its partner in its batch. Not with ``scales`` or ``bands``.
-        across_groups: Whether a partner must be of another group (ours). Pictures of one video or one person's photo are alike
-            whatever made them.
+        pool: Largest number of rows of earlier batches that are candidates, too (ours): the features of their first views as they
+            were then, under the heads of now, without dropout. 0: an unlabelled row finds its partner in its batch. Not with
+            ``scales``, ``bands`` or ``vote: nach``. A task's FLOPs are counted on its first step, which has no pool: 1 to 3 %
+            too few with 1,024 rows and small detectors.
+        across_groups: Whether the partner of an unlabelled row must be of another group (ours): pictures of one video, or
+            forgeries of one photo, are alike whatever made them.
         pair: Weight of the pairs.
         pseudo_label: Which pseudo-labels (`pseudo_labeller`).
         pseudo: Weight of the pseudo-labels.
@@ -85,8 +87,10 @@ class CPL(OpenWorld):
             raise ValueError(f"scales and bands vote by value or by index, got vote '{vote}'")
         if pool < 0:
             raise ValueError(f"pool must be at least 0, got {pool}")
-        if pool and (scales or bands):
-            raise ValueError(f"scales and bands vote within a batch: set pool to 0 (got {pool}), or neither of them")
+        if pool and (scales or bands or vote == "nach"):
+            raise ValueError(
+                f"scales, bands and vote 'nach' vote within a batch: set pool to 0 (got {pool}), or leave them"
+            )
         self.pool, self.across_groups = pool, across_groups
         self.earlier: CandidatePool | None = None  # in a task that is being trained
         channels = self.detector.num_channels
@@ -97,9 +101,8 @@ class CPL(OpenWorld):
         self.consistency_epochs, self.pretrain_epochs = consistency_epochs, pretrain_epochs
 
     def begin_task(self, task: Task) -> None:
-        """Begin to label anew, with an empty pool."""
+        """Begin to label anew."""
         super().begin_task(task)
-        self.earlier = None
         self.labeller = pseudo_labeller(self.pseudo_label, self.num_known, self.head.classifier.num_heads)
 
     @property
@@ -109,6 +112,8 @@ class CPL(OpenWorld):
 
     def open_terms(self, views: Views) -> dict[str, Tensor]:
         """Return the terms of pairs, pseudo-labels and consistency."""
+        if self.earlier is not None:  # a checkpoint comes from the CPU
+            self.earlier = self.earlier.to(views.global_BD.device)
         positive_B, accepted_B = self._vote(views)
         other_NK, sample_N = views.other_BK, views.sample_B
         if self.earlier is not None:
@@ -140,8 +145,6 @@ class CPL(OpenWorld):
     def _vote(self, views: Views) -> tuple[Tensor, Tensor]:
         """Return the row that each is paired with, and which rows may have a pseudo-label."""
         if self.vote not in ("value", "index") or not (self.scales or self.bands):
-            if self.earlier is not None:  # a checkpoint comes from the CPU
-                self.earlier = self.earlier.to(views.global_BD.device)
             return global_local_vote(
                 views.global_BD,
                 views.local_BPD,
@@ -157,7 +160,7 @@ class CPL(OpenWorld):
         return vote.positive_B, vote.either_B
 
     def _unit_B(self, views: Views) -> Tensor:
-        """Return what each row belongs to: rows of one unit are never partners."""
+        """Return what each row belongs to: an unlabelled row has no partner in its own unit."""
         return views.group_B if self.across_groups else views.sample_B
 
     def on_train_epoch_end(self) -> None:

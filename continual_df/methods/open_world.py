@@ -311,9 +311,11 @@ class OpenWorld(Method):
         pooled = [rows_of_all(part[kept_B]) for part in features.pooled_BD.chunk(self.views)]
         out = self.head(Features(torch.cat(maps), torch.cat(pooled)))
         logits, wholes = self._possible(out.logit_BK).chunk(self.views), out.global_BD.chunk(self.views)
-        columns = [rows_of_all(column[kept_B]) for column in (batch["method"], batch["sample"], batch["group"])]
-        local_BPD = out.local_BPD[: len(columns[0])]
-        return Views(logits[0], logits[-1], wholes[0], wholes[-1], local_BPD, maps[0], *columns)
+        class_B, sample_B, group_B = (
+            rows_of_all(column[kept_B]) for column in (batch["method"], batch["sample"], batch["group"])
+        )
+        local_BPD = out.local_BPD[: len(class_B)]
+        return Views(logits[0], logits[-1], wholes[0], wholes[-1], local_BPD, maps[0], class_B, sample_B, group_B)
 
     @property
     def labels_alone(self) -> bool:

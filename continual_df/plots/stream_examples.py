@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from continual_df.class_names import BETWEEN, class_names
 from continual_df.data.pixels import read_pixels
-from continual_df.labels import REAL, REAL_METHOD
+from continual_df.labels import REAL_METHOD
 from continual_df.plots.contact_sheet import SIDE, Example, MethodRow
 from continual_df.plots.contact_sheet import Image as Picture
 
@@ -43,7 +43,7 @@ def stream_examples(
         for method in task.get("unlabelled", []):
             places.setdefault(method, f"task {task['index'] + 1}, no label")
     classes = class_names(shown, [*places, *stream.get("held_out", [])])
-    fake = shown["label"] != REAL
+    fake = shown["method"] != REAL_METHOD  # controls, too, whose label is that of reals
     for method in sorted(set(classes[fake]) - set(places)):
         places[method] = "control" if method.startswith("null_") else "held out"
     reals = shown[~fake]

@@ -57,10 +57,6 @@ def test_where_no_image_has_a_partner_there_is_no_precision() -> None:
     assert logged([3, 5], [3, 5], [False, False]) == {"pairs/rate": (0.0, 2), "pairs/rate_novel": (0.0, 2)}
 
 
-def test_an_image_that_is_paired_with_its_own_copy_is_not_counted() -> None:
-    assert logged([1, 3, 3], [2, 3, 4], [True, True, True]) == logged([1, 3], [2, 4], [True, True])
-
-
 def test_nothing_is_chosen_by_what_true_classes_say() -> None:
     trainer: Any = SimpleNamespace(
         callbacks=[ModelCheckpoint(monitor="val/known_acc"), EarlyStopping("pairs/precision_novel")]

@@ -38,13 +38,12 @@ def test_a_row_never_finds_its_own_earlier_self_and_with_groups_none_of_its_grou
         batch = mixed_batch(method)
         method.losses(batch)
         method.losses(again(batch, **other))
-        earlier = [sample + other.get("sample", 0) for sample in (6, 7, 8, 9)]
-        assert not set(zip(partners(method), earlier, strict=True)) & {(i, i) for i in earlier}
         assert all(partner % 100 != 6 + place for place, partner in enumerate(partners(method)))
 
 
-def test_groups_bar_partners_within_a_batch_too() -> None:
-    method = make(vote="off", across_groups=True)
+@pytest.mark.parametrize("settings", [{"vote": "off"}, {"vote": "index", "scales": [1]}])
+def test_groups_bar_partners_within_a_batch_too(settings: dict[str, Any]) -> None:
+    method = make(across_groups=True, **settings)
     batch = mixed_batch(method)
     batch["group"][:] = 3
     method.losses(batch)
@@ -52,6 +51,23 @@ def test_groups_bar_partners_within_a_batch_too() -> None:
     batch["group"][0] = 4
     method.losses(batch)
     assert partners(method) == [0, 0, 0, 0]
+
+
+def test_a_partner_from_the_pool_says_what_the_open_heads_of_now_make_of_its_features() -> None:
+    method = make(vote="off", pool=64, pair=1.0)
+    batch = mixed_batch(method)
+    unlabelled: Any = {name: value[6:] for name, value in batch.items()}  # type: ignore[index]
+    method.losses(unlabelled)
+    then_UD, weight_KD = method.earlier.global_MD, method.head.classifier.weight_KD
+    torch.nn.init.normal_(weight_KD)
+    method.open_K[-1] = False  # merged into another
+    terms = method.losses(again(unlabelled, sample=100, group=100))
+    assert partners(method) == [6, 7, 8, 9]
+    p_UK = (then_UD @ weight_KD.T)[:, :-1].softmax(dim=1)  # the same images: now as then
+    torch.testing.assert_close(terms["pair"], -(p_UK * p_UK).sum(dim=1).log().mean())
+    (gradient_KD,) = torch.autograd.grad(terms["pair"], weight_KD, retain_graph=True)
+    (expected_KD,) = torch.autograd.grad(-(p_UK * p_UK).sum(dim=1).log().mean(), weight_KD)
+    torch.testing.assert_close(gradient_KD, expected_KD)  # both members teach the heads
 
 
 def test_partners_from_the_pool_teach_over_several_steps_and_the_pool_stays_small() -> None:
@@ -74,7 +90,7 @@ def test_a_checkpoint_within_a_task_holds_the_pool_and_one_after_it_does_not() -
     losses = []
     for method in (one, other):
         torch.manual_seed(0)
-        losses.append({name: float(value) for name, value in method.losses(again(batch, 100, 100)).items()})
+        losses.append({name: value.item() for name, value in method.losses(again(batch, 100, 100)).items()})
     assert losses[0] == losses[1]
     (task,) = make_tasks(["a", "b"])
     one.end_task(task, make_rows(task), extract_of(one))

@@ -240,3 +240,13 @@ def test_unlabelled_roles_are_kept_out_of_the_memory_of_labels() -> None:
     assert (method.memory.rows.method >= 0).all()
     assert (method.unknown.rows.method == -1).all()
     assert int(Role.UNLABELLED) == 2
+
+
+def test_a_task_that_has_ended_leaves_no_pool() -> None:
+    method, tasks = after_first_task(pool=8)
+    rows = make_rows(tasks[1])
+    begin(method, tasks[1], rows, unlabelled_rows(task=1))
+    method.losses(make_batch(rows))
+    assert len(method.earlier.sample_M) == 6
+    method.end_task(tasks[1], rows, extract_of(method, colour))
+    assert method.earlier is None

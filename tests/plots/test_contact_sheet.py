@@ -25,7 +25,7 @@ def write(root: Path, rows: list[tuple[str, str, str, int, str]]) -> pd.DataFram
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.full((20, 20), value if name == path else 255, dtype=np.uint8)).save(root / name)
     frame = pd.DataFrame(rows, columns=["path", "method", "group", "value", "mask"])
-    return frame.assign(source="faces", label=(frame["method"] != "real").astype(int))
+    return frame.assign(source="faces", label=(~frame["method"].str.match("real|null_")).astype(int))
 
 
 def everything(frame: pd.DataFrame) -> pd.DataFrame:
