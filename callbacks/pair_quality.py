@@ -20,7 +20,7 @@ class PairQuality(Callback):
 
     Logged by epoch, over unlabelled images: ``pairs/rate``, the share that has a partner, and of these ``pairs/precision``, the share
     whose partner is of their class, for images of classes that are ``known`` in the task and of others (``novel``) apart. Means are
-    over images; where there is none, nothing is logged. An image that is paired with itself, drawn twice, is not counted.
+    over images; where there is none, nothing is logged.
 
     Args:
         classes: Name of the class of every row of the frame table.
@@ -55,11 +55,8 @@ class PairQuality(Callback):
         if pairs is None:
             return
         paired_U = pairs.paired_U.cpu().numpy()
-        sample_U, partner_U = pairs.sample_U.cpu().numpy(), pairs.partner_U.cpu().numpy()
-        counted_U = ~paired_U | (sample_U != partner_U)
-        paired_U = paired_U[counted_U]
-        class_U, partner_U = self.classes[sample_U[counted_U]], self.classes[partner_U[counted_U]]
-        right_U = class_U == partner_U
+        class_U = self.classes[pairs.sample_U.cpu().numpy()]
+        right_U = class_U == self.classes[pairs.partner_U.cpu().numpy()]
         task: Any = pl_module.task
         known_U = np.isin(class_U.astype(str), list(task.class_ids))
         values_N = {f"{PREFIX}rate": paired_U, f"{PREFIX}precision": right_U[paired_U]}
