@@ -115,10 +115,7 @@ class CPL(OpenWorld):
         if self.earlier is not None:  # a checkpoint comes from the CPU
             self.earlier = self.earlier.to(views.global_BD.device)
         positive_B, accepted_B = self._vote(views)
-        other_NK, sample_N = views.other_BK, views.sample_B
-        if self.earlier is not None:
-            other_NK = torch.cat([other_NK, self._possible(self.head.classifier(self.earlier.global_MD))])
-            sample_N = torch.cat([sample_N, self.earlier.sample_M])
+        other_NK, sample_N = self._candidates(views)
         unlabelled_B = ~views.labelled_B
         partner_B = sample_N[positive_B]
         paired_B = positive_B != torch.arange(len(positive_B), device=positive_B.device)
@@ -158,6 +155,13 @@ class CPL(OpenWorld):
         band_BPD = [band.flatten(2).transpose(1, 2) for band in haar_high_bands(grid_BDHW)] if self.bands else []
         vote = multi_vote(views.global_BD, scale_BPD, band_BPD, views.class_B, self.vote, unit_B=self._unit_B(views))
         return vote.positive_B, vote.either_B
+
+    def _candidates(self, views: Views) -> tuple[Tensor, Tensor]:
+        """Return what the rows say that positives number, those of the batch and then of the pool, and their samples."""
+        if self.earlier is None:
+            return views.other_BK, views.sample_B
+        pool_MK = self._possible(self.head.classifier(self.earlier.global_MD))
+        return torch.cat([views.other_BK, pool_MK]), torch.cat([views.sample_B, self.earlier.sample_M])
 
     def _unit_B(self, views: Views) -> Tensor:
         """Return what each row belongs to: an unlabelled row has no partner in its own unit."""
