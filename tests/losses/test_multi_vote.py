@@ -50,9 +50,9 @@ def test_one_scale_alone_votes_as_the_global_local_vote() -> None:
 def test_rows_of_one_unit_are_no_partners() -> None:
     global_BD, scales, bands, class_B = made_up(0)
     global_BD[7], unit_B = global_BD[6], torch.arange(14)
-    assert int(multi_vote(global_BD, [maps[:1].expand(14, -1, -1) for maps in scales], [], class_B).positive_B[6]) == 7
-    unit_B[7] = 6
     alike = [maps[:1].expand(14, -1, -1) for maps in scales]  # all parts are the same: every candidate passes
+    assert int(multi_vote(global_BD, alike, [], class_B).positive_B[6]) == 7
+    unit_B[7] = 6
     assert int(multi_vote(global_BD, alike, [], class_B, unit_B=unit_B).positive_B[6]) not in (6, 7)
     alone = multi_vote(global_BD, scales, bands, class_B, unit_B=torch.zeros(14))
     assert alone.positive_B[6:].tolist() == list(range(6, 14))
